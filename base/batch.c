@@ -229,10 +229,11 @@ enum err batch_iter_next(struct batch_iter *it, struct batch_record *out)
 	if (it->rd.bad || length < 0) {
 		return ERR_DECODE;
 	}
-	struct rd r = rd_of(rd_span(&it->rd, (size_t)length));
+	struct span body = rd_span(&it->rd, (size_t)length);
 	if (it->rd.bad) {
 		return ERR_DECODE;
 	}
+	struct rd r = rd_of(body);
 	*out = (struct batch_record){0};
 	(void)rd_u8(&r);
 	out->timestamp = (int64_t)((uint64_t)it->base_timestamp + (uint64_t)rd_varlong(&r));

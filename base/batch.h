@@ -82,7 +82,8 @@ struct batch_builder {
 void batch_builder_init(struct batch_builder *b, size_t hint, size_t max);
 /* One record: null key, no headers, value = the parts one after another. */
 void batch_builder_add(struct batch_builder *b, const struct span *parts, size_t n_parts);
-/* All records of another uncompressed batch, with new offset deltas. */
+/* The values of another uncompressed batch whose records have neither keys nor
+ * headers (BATCH_AMQP), with new offset deltas. */
 void batch_builder_merge(struct batch_builder *b, struct span batch);
 /* Gives the finished, unsealed batch (takes: the builder is empty afterwards).
  * ERR_INVALID when nothing was added. */

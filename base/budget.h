@@ -24,9 +24,12 @@ static inline size_t budget_used(const struct budget *b)
 }
 static inline bool budget_take(struct budget *b, size_t n)
 {
+	if (n > b->max) {
+		return false;
+	}
 	/* Relaxed: the counter guards no other data. */
 	size_t before = atomic_fetch_add_explicit(&b->used, n, memory_order_relaxed);
-	if (before + n > b->max) {
+	if (before > b->max - n) {
 		atomic_fetch_sub_explicit(&b->used, n, memory_order_relaxed);
 		return false;
 	}

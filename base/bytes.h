@@ -61,7 +61,7 @@ struct rd {
 
 static inline struct rd rd_of(struct span s)
 {
-	return (struct rd){s.p, s.p + s.n, false};
+	return (struct rd){s.p, s.n != 0 ? s.p + s.n : s.p, false};
 }
 static inline size_t rd_left(const struct rd *r)
 {

@@ -71,6 +71,9 @@ void cond_wait(struct cond *c, struct lock *l)
 
 bool cond_wait_until(struct cond *c, struct lock *l, int64_t deadline_ns)
 {
+	if (deadline_ns < 0) {
+		deadline_ns = 0;
+	}
 	struct timespec ts = {
 		.tv_sec = (time_t)(deadline_ns / 1000000000),
 		.tv_nsec = (long)(deadline_ns % 1000000000),
