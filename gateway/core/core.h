@@ -1,0 +1,188 @@
+#ifndef GATEWAY_CORE_CORE_H
+#define GATEWAY_CORE_CORE_H
+
+/* The neutral operations all front ends share: resolve an address, check a
+ * grant, append, read, watch, own a partition, change the catalogue. A front end
+ * turns its wire into these and their errors into its protocol's words; it never
+ * talks to the store, the policies or the throttle itself.
+ *
+ * Order inside every operation: auth, then throttle, then store. Every function
+ * may be called on any thread unless it says otherwise; completions run as
+ * messages on the mailbox the caller named. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "auth/grant.h"
+#include "base/budget.h"
+#include "store/store.h"
+
+/* The policy every namespace starts with. */
+#define CORE_ROOT_POLICY "RootManageSharedAccessKey"
+
+struct core;
+
+struct core_options {
+	struct store *store;
+	const char *host;		/* the namespace's name, for texts */
+	size_t inflight_max_bytes;	/* sends received or being received, not yet answered */
+	/* A further key that RootManageSharedAccessKey accepts while this process
+	 * runs (the emulator's, for its users); NULL: none. */
+	const char *extra_key;
+};
+
+enum err core_new(const struct core_options *o, struct core **out) MUST_CHECK;
+void core_free(struct core **c);
+struct store *core_store(struct core *c);
+const char *core_host(const struct core *c);
+/* Bounds the memory of unanswered sends of all front ends. */
+struct budget *core_inflight(struct core *c);
+/* Policies of the catalogue, for auth_sas_check and auth_password_check. */
+const struct auth_source *core_auth(struct core *c);
+
+/* ---- addresses ---------------------------------------------------------- */
+
+enum core_address_kind {
+	CORE_HUB,	/* hub */
+	CORE_PARTITION,	/* hub/Partitions/N */
+	CORE_PUBLISHER,	/* hub/Publishers/P, hub/Publisher/P */
+	CORE_READER,	/* hub/ConsumerGroups/G/Partitions/N */
+	CORE_MANAGEMENT,/* $management or hub/$management */
+	CORE_CBS,	/* $cbs */
+};
+
+struct core_address {
+	enum core_address_kind kind;
+	uint32_t hub_id;
+	uint32_t partitions;
+	uint32_t partition;
+	char hub[LIMIT_HUB_NAME + 1];	/* as created */
+	char group[LIMIT_GROUP_NAME + 1];
+	char publisher[LIMIT_PUBLISHER_NAME + 1];
+	char path[AUTH_SCOPE_MAX];	/* normalised, for grants */
+};
+
+/* Any form the SDKs send: with or without scheme and authority, leading '/',
+ * percent escapes, any case of the fixed words. ERR_NOT_FOUND (hub, partition,
+ * group) with Event Hubs' own text; ERR_INVALID. On ERR_NOT_FOUND, out->path is
+ * still set, so that a grant can be checked first and strangers learn nothing. */
+enum err core_resolve(struct core *c, struct span address, struct core_address *out,
+		      struct err_detail *d) MUST_CHECK;
+
+/* ---- grants of one connection ------------------------------------------- */
+
+enum { CORE_GRANTS_MAX = 1100 };	/* one per link is usual */
+
+/* Owned by the connection's thread. Zero-initialise. */
+struct core_grants {
+	struct auth_grant **v;
+	size_t n;
+	size_t cap;
+};
+/* Adds, or replaces the grant with the same scope and rights. ERR_LIMIT. */
+enum err core_grants_add(struct core_grants *g, const struct auth_grant *grant) MUST_CHECK;
+/* ERR_OK: some live grant covers it (*expires_ms: the latest such expiry);
+ * ERR_UNAUTHORIZED, ERR_FORBIDDEN otherwise, with Event Hubs' text in d. */
+enum err core_grants_check(const struct core *c, const struct core_grants *g, const char *path,
+			   enum auth_right right, int64_t now_ms, int64_t *expires_ms,
+			   struct err_detail *d) MUST_CHECK;
+bool core_grants_any(const struct core_grants *g, int64_t now_ms);
+void core_grants_fini(struct core_grants *g);
+
+/* ---- sending -------------------------------------------------------------- */
+
+/* A place events are sent to; owned by one thread. */
+struct core_sender;
+enum err core_sender_open(struct core *c, const struct core_address *a,
+			  struct core_sender **out) MUST_CHECK;
+void core_sender_close(struct core_sender **s);
+
+/* One append; embed it. Fill batch (reference passes over), batch_len, key_len,
+ * events, encoding, may_merge of `op`, reply_to and done, then core_append. */
+struct core_append {
+	struct store_append op;
+	int64_t started_ns;
+	uint32_t bytes;		/* payload as received, for units and metrics */
+};
+/* Routes: the address's partition; else the key's; else round robin. ERR_OK: done
+ * will run (call core_append_done first in it). Otherwise nothing was taken and
+ * done will not run: ERR_BUSY, ERR_NOT_FOUND, ERR_INVALID (key given together
+ * with a partition address is allowed and kept). */
+enum err core_append(struct core_sender *s, struct core_append *a) MUST_CHECK;
+/* Gives back what the append held and counts it; returns its error. */
+enum err core_append_done(struct core_append *a);
+
+/* ---- reading -------------------------------------------------------------- */
+
+enum core_from { CORE_EARLIEST, CORE_LATEST, CORE_SEQUENCE, CORE_OFFSET, CORE_TIME };
+
+struct core_start {
+	enum core_from from;
+	bool inclusive;
+	int64_t sequence;	/* SEQUENCE */
+	int64_t time_ms;	/* TIME */
+	char offset[32];	/* OFFSET: the opaque text */
+};
+
+/* Sent to a reader that lost its partition; the receiver frees it with mem_free. */
+struct core_stolen {
+	struct msg msg;
+	uint64_t conn_id;
+	uint64_t link_id;
+	char text[ERR_DETAIL_MAX];
+};
+
+struct core_reader_options {
+	bool has_epoch;
+	int64_t epoch;		/* owner level */
+	char name[128];		/* receiver name, for texts */
+	struct mailbox *mailbox;	/* where core_stolen goes */
+	msg_fn *stolen;
+	uint64_t conn_id;
+	uint64_t link_id;
+};
+
+/* A reader of one partition in one group; owned by one thread. */
+struct core_reader;
+/* Applies the owner-level rules (event-hubs "Epoch and reader limits"):
+ * ERR_STOLEN: a higher level owns it, or a reader without level while an owner
+ * lives; ERR_LIMIT: sixth reader without level; ERR_NOT_FOUND. */
+enum err core_reader_open(struct core *c, const struct core_address *a,
+			  const struct core_reader_options *o, struct core_reader **out,
+			  struct err_detail *d) MUST_CHECK;
+/* A core_stolen already posted still arrives. */
+void core_reader_close(struct core_reader **r);
+struct store_partition *core_reader_partition(struct core_reader *r);	/* borrowed */
+
+/* Where to begin. ERR_OK: *seq is set; ERR_AGAIN: it needs a store_seek (by
+ * time): start core_seek; ERR_INVALID with Event Hubs' text: a bad offset. */
+enum err core_start_at(struct core_reader *r, const struct core_start *from, int64_t *seq,
+		       struct err_detail *d) MUST_CHECK;
+void core_seek(struct core_reader *r, struct store_seek *op);	/* partition is filled in */
+/* As store_read_recent, store_read, store_watch; `partition` is filled in. */
+enum err core_read_recent(struct core_reader *r, int64_t from, uint32_t max_bytes,
+			  struct store_batches *out) MUST_CHECK;
+void core_read(struct core_reader *r, struct store_read *op);
+void core_watch(struct core_reader *r, struct store_watch *w);
+
+/* AMQP's offset of an event; opaque text to everyone else. */
+void core_offset_text(int64_t seq, char out[32]);
+
+/* ---- facts ---------------------------------------------------------------- */
+
+/* ERR_NOT_FOUND. */
+enum err core_position(struct core *c, uint32_t hub_id, uint32_t partition,
+		       struct store_position *out) MUST_CHECK;
+/* One reference; give back with catalog_drop. */
+const struct catalog *core_catalog(struct core *c);
+/* Catalogue change, see store_command. */
+void core_command(struct core *c, struct store_command *op);
+
+/* ---- texts ---------------------------------------------------------------- */
+
+/* "<detail or err text> TrackingId:<id>, SystemTracker:<host>:<entity>,
+ * Timestamp:<iso>": what clients see; the same id is to be logged. Makes the id. */
+void core_error_text(const struct core *c, enum err e, const char *detail, const char *entity,
+		     char tracking[33], char *out, size_t out_size);
+
+#endif

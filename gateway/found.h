@@ -1,0 +1,20 @@
+#ifndef GATEWAY_FOUND_H
+#define GATEWAY_FOUND_H
+
+/* What a namespace has from its first start: the root policy with random keys,
+ * and the hubs of the configuration; and the files by which local commands find
+ * the server: `keys` and `endpoints.json`. Main thread only; may block. */
+
+#include "gateway/config.h"
+#include "gateway/core/core.h"
+
+/* Makes what is missing; existing hubs and policies are left as they are. */
+enum err found_namespace(struct store *s, const struct config *c, struct err_detail *d) MUST_CHECK;
+/* Writes the namespace's policies, with keys, to `keys` under the data directory
+ * (mode 0600), atomically. */
+enum err found_export_keys(struct store *s, const char *host, struct err_detail *d) MUST_CHECK;
+/* Writes `text` to `name` under `dir`: temporary file, fsync, rename. */
+enum err found_write_file(const char *dir, const char *name, const char *text, size_t n,
+			  struct err_detail *d) MUST_CHECK;
+
+#endif

@@ -1,0 +1,364 @@
+#include "gateway/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/amqp/amqp.h"
+#include "gateway/core/core.h"
+#include "gateway/found.h"
+#include "gateway/http/http.h"
+#include "gateway/net/stream.h"
+#include "gateway/net/tls.h"
+
+enum {
+	HANDSHAKE_TIMEOUT_MS = 20000,	/* within the contract's 20 s to authorise */
+	HTTP_IDLE_MS = 120000,
+	WATCH_INTERVAL_MS = 500,	/* how soon a changed key reaches the keys file */
+};
+
+#define EMULATOR_KEY "SAS_KEY_VALUE"
+
+enum { DOOR_AMQPS, DOOR_AMQP, DOOR_HTTPS, DOOR_METRICS, DOORS };
+
+struct server {
+	const struct config *config;
+	struct store *store;
+	struct core *core;
+	struct net_tls *tls;
+	struct amqp_front *amqp;
+	struct http_front *http;
+	struct net *net;
+	char ca[LIMIT_PATH];		/* what clients trust; "" with the user's own certificate */
+	char bound[DOORS][64];		/* "" = off */
+	uint64_t keys_version;
+};
+
+static bool is_loopback(const char *address)
+{
+	return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]", 5) == 0 ||
+	       strncasecmp(address, "localhost:", 10) == 0;
+}
+
+/* Every rule about which addresses may be used without TLS or with the
+ * emulator's public key. */
+static enum err check_addresses(const struct config *c, struct err_detail *d)
+{
+	const struct {
+		const char *flag;
+		const char *address;
+		bool plain;
+	} doors[] = {
+		{"amqps", c->amqps, false},
+		{"https", c->https, false},
+		{"amqp", c->amqp, true},
+		{"metrics", c->metrics, true},
+	};
+	for (size_t i = 0; i < sizeof doors / sizeof *doors; i++) {
+		if (doors[i].address[0] == '\0' || is_loopback(doors[i].address)) {
+			continue;
+		}
+		if (doors[i].plain && !c->allow_plaintext) {
+			return err_set(d, ERR_INVALID,
+				       "--%s %s is not a loopback address and carries no TLS; add "
+				       "--allow-plaintext to do it all the same",
+				       doors[i].flag, doors[i].address);
+		}
+		if (c->emulator_key) {
+			return err_set(d, ERR_INVALID,
+				       "--%s %s: with an emulator's configuration file (its key is public) "
+				       "only loopback addresses are served",
+				       doors[i].flag, doors[i].address);
+		}
+	}
+	return ERR_OK;
+}
+
+static enum err start_store(struct server *s, struct err_detail *d)
+{
+	const struct config *c = s->config;
+	struct store_options o = {
+		.dir = c->data,
+		.shards = c->shards,
+		.node_id = 1,
+		.segment_max_bytes = c->segment_bytes,
+		.cache_bytes = c->cache_bytes,
+		.disk_reserve_bytes = c->disk_reserve,
+	};
+	enum err e = store_open(&o, &s->store, d);
+	if (e == ERR_OK) {
+		e = found_namespace(s->store, c, d);
+	}
+	if (e == ERR_OK) {
+		e = found_export_keys(s->store, c->host, d);
+	}
+	return e;
+}
+
+static enum err start_tls(struct server *s, struct err_detail *d)
+{
+	const struct config *c = s->config;
+	if ((c->tls_cert[0] != '\0') != (c->tls_key[0] != '\0')) {
+		return err_set(d, ERR_INVALID, "--tls-cert and --tls-key go together");
+	}
+	char cert[LIMIT_PATH];
+	char key[LIMIT_PATH];
+	if (c->tls_cert[0] != '\0') {
+		snprintf(cert, sizeof cert, "%s", c->tls_cert);
+		snprintf(key, sizeof key, "%s", c->tls_key);
+	} else {
+		char dir[LIMIT_PATH - 16];
+		snprintf(dir, sizeof dir, "%s/tls", c->data);
+		if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+			return err_set(d, ERR_IO, "cannot make %s: %s", dir, strerror(errno));
+		}
+		enum err e = net_tls_make_development(dir, c->host, c->node_host, d);
+		if (e != ERR_OK) {
+			return e;
+		}
+		snprintf(cert, sizeof cert, "%s/cert.pem", dir);
+		snprintf(key, sizeof key, "%s/key.pem", dir);
+		snprintf(s->ca, sizeof s->ca, "%s/ca.pem", dir);
+	}
+	struct net_tls_files files = {
+		.cert = cert,
+		.key = key,
+		.client_ca = c->tls_client_ca[0] != '\0' ? c->tls_client_ca : NULL,
+	};
+	return net_tls_new(&files, &s->tls, d);
+}
+
+static enum err start_fronts(struct server *s, struct err_detail *d)
+{
+	const struct config *c = s->config;
+	struct core_options core = {
+		.store = s->store,
+		.host = c->host,
+		.inflight_max_bytes = c->max_inflight_bytes,
+		.extra_key = c->emulator_key ? EMULATOR_KEY : NULL,
+	};
+	enum err e = core_new(&core, &s->core);
+	if (e != ERR_OK) {
+		return err_set(d, e, "%s", err_text(e));
+	}
+	struct amqp_options amqp = {
+		.core = s->core,
+		.link_credit = c->link_credit,
+		.idle_timeout_ms = c->idle_timeout_ms,
+		.max_message_bytes = LIMIT_MESSAGE,
+	};
+	e = amqp_front_new(&amqp, &s->amqp);
+	if (e != ERR_OK) {
+		return err_set(d, e, "%s", err_text(e));
+	}
+	struct http_options http = {
+		.core = s->core,
+		.threads = c->http_threads,
+		.max_body_bytes = LIMIT_MESSAGE,
+		.idle_timeout_ms = HTTP_IDLE_MS,
+	};
+	return http_front_new(&http, &s->http, d);
+}
+
+static enum err start_net(struct server *s, struct err_detail *d)
+{
+	const struct config *c = s->config;
+	struct net_options o = {
+		.loops = (int)c->net_loops,
+		.max_connections = (int)c->max_connections,
+		.max_unauthorised_per_address = (int)c->max_unauthenticated_per_address,
+		.handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS,
+	};
+	enum err e = net_new(&o, &s->net, d);
+	const struct net_listen_options doors[DOORS] = {
+		[DOOR_AMQPS] = {c->amqps, &amqp_protocol, s->amqp, s->tls},
+		[DOOR_AMQP] = {c->amqp, &amqp_protocol, s->amqp, NULL},
+		[DOOR_HTTPS] = {c->https, &http_protocol, s->http, s->tls},
+		[DOOR_METRICS] = {c->metrics, &http_metrics_protocol, s->http, NULL},
+	};
+	for (int i = 0; i < DOORS && e == ERR_OK; i++) {
+		if (doors[i].address[0] != '\0') {
+			e = net_listen(s->net, &doors[i], s->bound[i], d);
+		}
+	}
+	return e == ERR_OK ? net_start(s->net, d) : e;
+}
+
+/* "value" or null, for the ready line. Addresses and paths hold no quotes but
+ * are escaped where they could. */
+static void add_field(struct str *out, const char *name, const char *value)
+{
+	if (value[0] == '\0') {
+		str_printf(out, ",\"%s\":null", name);
+		return;
+	}
+	str_printf(out, ",\"%s\":\"", name);
+	for (const char *p = value; *p != '\0'; p++) {
+		if (*p == '"' || *p == '\\') {
+			str_add(out, "\\");
+		}
+		str_addn(out, p, 1);
+	}
+	str_add(out, "\"");
+}
+
+static enum err say_ready(struct server *s, struct err_detail *d)
+{
+	struct str out = {0};
+	str_printf(&out, "{\"event\":\"ready\",\"version\":\"%s\",\"node\":1", SLUICE_VERSION);
+	add_field(&out, "amqps", s->bound[DOOR_AMQPS]);
+	add_field(&out, "amqp", s->bound[DOOR_AMQP]);
+	add_field(&out, "https", s->bound[DOOR_HTTPS]);
+	add_field(&out, "kafka", "");
+	add_field(&out, "kafka_plain", "");
+	add_field(&out, "metrics", s->bound[DOOR_METRICS]);
+	add_field(&out, "peer", "");
+	add_field(&out, "ca", s->ca);
+	str_add(&out, "}\n");
+	enum err e = out.bad ? err_set(d, ERR_NOMEM, "%s", err_text(ERR_NOMEM))
+			     : found_write_file(store_dir(s->store), "endpoints.json", out.p, out.len, d);
+	if (e == ERR_OK) {
+		http_front_set_ready(s->http, true);
+		fputs(out.p, stdout);
+		fflush(stdout);
+		log_info("READY", "version=%s amqps=%s amqp=%s https=%s metrics=%s data=%s",
+			 SLUICE_VERSION, s->bound[DOOR_AMQPS], s->bound[DOOR_AMQP],
+			 s->bound[DOOR_HTTPS], s->bound[DOOR_METRICS], log_quote(store_dir(s->store)));
+	}
+	str_fini(&out);
+	return e;
+}
+
+/* Keys changed through the management API go to the exported file. */
+static void watch_keys(struct server *s)
+{
+	const struct catalog *cat = store_catalog(s->store);
+	uint64_t version = cat->version;
+	catalog_drop(&cat);
+	if (version == s->keys_version) {
+		return;
+	}
+	struct err_detail d = {""};
+	if (found_export_keys(s->store, s->config->host, &d) == ERR_OK) {
+		s->keys_version = version;
+	} else {
+		log_error("KEYS-NOT-WRITTEN", "reason=%s", log_quote(d.text));
+	}
+}
+
+static void reload(struct server *s)
+{
+	struct err_detail d = {""};
+	if (net_tls_reload(s->tls, &d) == ERR_OK) {
+		log_info("TLS-RELOADED", "new connections use the new certificate");
+	} else {
+		log_error("TLS-RELOAD-FAILED", "reason=%s keeping=present", log_quote(d.text));
+	}
+}
+
+static void run(struct server *s, const sigset_t *signals)
+{
+	for (;;) {
+		struct timespec wait = {.tv_nsec = WATCH_INTERVAL_MS * 1000000L};
+		int sig = sigtimedwait(signals, NULL, &wait);
+		if (sig == SIGTERM || sig == SIGINT) {
+			log_info("STOPPING", "signal=%s", sig == SIGTERM ? "SIGTERM" : "SIGINT");
+			return;
+		}
+		if (sig == SIGHUP) {
+			reload(s);
+		}
+		watch_keys(s);
+	}
+}
+
+/* The order: no new connections and the present ones end (their appends are
+ * still answered); the store answers everything outstanding and stops; then the
+ * threads that waited for those answers. */
+static void stop(struct server *s)
+{
+	if (s->http != NULL) {
+		http_front_set_ready(s->http, false);
+	}
+	if (s->net != NULL) {
+		net_drain(s->net, (int)s->config->shutdown_grace_ms);
+	}
+	if (s->store != NULL) {
+		store_close(s->store);
+	}
+	http_front_free(&s->http);
+	if (s->net != NULL) {
+		net_stop(&s->net, 0);
+	}
+	amqp_front_free(&s->amqp);
+	core_free(&s->core);
+	store_free(&s->store);
+	net_tls_free(&s->tls);
+}
+
+/* Every connection is a descriptor, so take what the system allows. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static enum log_level level_of(const char *name)
+{
+	return strcmp(name, "debug") == 0  ? LOG_DEBUG
+	       : strcmp(name, "warn") == 0 ? LOG_WARN
+	       : strcmp(name, "error") == 0 ? LOG_ERROR
+					   : LOG_INFO;
+}
+
+int server_run(const struct config *c)
+{
+	struct server s = {.config = c};
+	struct err_detail d = {""};
+	log_setup(level_of(c->log_level), strcmp(c->log_format, "json") == 0);
+	signal(SIGPIPE, SIG_IGN);
+	sigset_t signals;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	raise_descriptor_limit();
+
+	enum err e = check_addresses(c, &d);
+	if (e == ERR_OK) {
+		e = start_store(&s, &d);
+	}
+	if (e == ERR_OK) {
+		e = start_tls(&s, &d);
+	}
+	if (e == ERR_OK) {
+		e = start_fronts(&s, &d);
+	}
+	if (e == ERR_OK) {
+		e = start_net(&s, &d);
+	}
+	if (e == ERR_OK) {
+		e = say_ready(&s, &d);
+	}
+	if (e == ERR_OK) {
+		run(&s, &signals);
+	} else {
+		fprintf(stderr, "sluice serve: %s\n", d.text[0] != '\0' ? d.text : err_text(e));
+	}
+	stop(&s);
+	if (e == ERR_OK) {
+		log_info("STOPPED", "data=%s", log_quote(c->data));
+	}
+	return e == ERR_OK ? 0 : 1;
+}
