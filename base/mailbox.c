@@ -36,12 +36,16 @@ void mailbox_post_list(struct mailbox *mb, struct msg *first, struct msg *last)
 		mb->tail->next = first;
 	}
 	mb->tail = last;
-	if (was_empty && mb->notify == NULL) {
+	/* Without notify the mailbox may be gone as soon as the lock is given:
+	 * it may stand on the stack of whoever waits for this message. */
+	mailbox_notify_fn *notify = was_empty ? mb->notify : NULL;
+	void *arg = mb->notify_arg;
+	if (was_empty && notify == NULL) {
 		cond_signal(&mb->cond);
 	}
 	lock_give(&mb->lock);
-	if (was_empty && mb->notify != NULL) {
-		mb->notify(mb->notify_arg);
+	if (notify != NULL) {
+		notify(arg);
 	}
 }
 
