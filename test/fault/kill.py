@@ -62,7 +62,7 @@ class Server:
         began = time.monotonic()
         self.proc = subprocess.Popen(
             [BIN, "serve", "--data", DATA, "--hub", f"{HUB}:{PARTS}", "--amqps", f"127.0.0.1:{self.amqps}",
-             "--https", f"127.0.0.1:{self.https}", "--metrics", "127.0.0.1:0", "--segment-bytes", "8MiB"],
+             "--https", f"127.0.0.1:{self.https}", "--metrics", "127.0.0.1:0", "--segment-bytes", "16MiB"],
             stdout=subprocess.PIPE, stderr=open(WORK + "/log", "ab"))
         line = self.proc.stdout.readline()
         if not line:
@@ -106,6 +106,19 @@ class Writer(threading.Thread):
                 self.session()
             except Exception:  # a killed server is what this is about
                 time.sleep(0.05)
+
+
+def snapshot():
+    """What all writers have sent so far; they go on writing meanwhile."""
+    known = {}
+    for w in writers:
+        while True:
+            try:
+                known.update({k: list(v) for k, v in w.sent.items()})
+                break
+            except RuntimeError:  # it grew while it was copied
+                continue
+    return known
 
 
 class HttpWriter(Writer):
@@ -225,12 +238,12 @@ for r in range(ROUNDS):
     status = server.end(sig)
     if sig == signal.SIGTERM and status != 0:
         verdict("SIGTERM ends with status 0", [status])
-    known = {k: list(v) for w in writers for k, v in list(w.sent.items())}
+    known = snapshot()
     acked = [k for k, v in known.items() if v[1]]
     slowest = max(slowest, server.start())
     logs = read_all()
     # Writers go on meanwhile: what they sent since is known too.
-    known.update({k: list(v) for w in writers for k, v in list(w.sent.items()) if k not in known})
+    known = snapshot() | known
     problems = check(logs, before, acked, known)
     for kind in ("torn",):
         # A batch being written while it was read is judged at the end.

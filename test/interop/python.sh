@@ -14,7 +14,7 @@ check "policy create" cli policy create listener --hub py-sdk --rights listen
 SLUICE_CS=$(cli connection-string | sed "s#//localhost[:0-9]*/#//$address/#")
 SLUICE_CS_LISTEN=$(cli connection-string --hub py-sdk --policy listener | sed "s#//localhost[:0-9]*/#//$address/#")
 export SLUICE_CS SLUICE_CS_LISTEN SLUICE_CA=$CA SLUICE_ADDRESS=$address
-for f in sdk proton; do
+for f in sdk generic; do
 	timeout 150 /usr/bin/python3 "test/interop/py/$f.py" || FAILED=1
 done
 server_stop || not_ok "server stops" "status $?"

@@ -1,0 +1,335 @@
+/* The shard core's thread: rounds of a mailbox, then proposals, then timers. */
+
+#include <sched.h>
+#include <sys/statvfs.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/shard/shard_priv.h"
+
+/* ---- answers ------------------------------------------------------------- */
+
+void shard_replies_flush_core(struct shard_core *core)
+{
+	struct shard_replies *r = &core->replies;
+	for (uint32_t i = 0; i < r->n; i++) {
+		mailbox_post_list(r->v[i].to, r->v[i].first, r->v[i].last);
+	}
+	r->n = 0;
+}
+
+void shard_reply_core(struct shard_core *core, struct mailbox *to, struct msg *m, msg_fn *run)
+{
+	struct shard_replies *r = &core->replies;
+	m->run = run;
+	m->next = NULL;
+	for (uint32_t i = 0; i < r->n; i++) {
+		if (r->v[i].to == to) {
+			r->v[i].last->next = m;
+			r->v[i].last = m;
+			return;
+		}
+	}
+	if (r->n == SHARD_REPLY_CHAINS) {
+		shard_replies_flush_core(core);
+	}
+	r->v[r->n].to = to;
+	r->v[r->n].first = m;
+	r->v[r->n].last = m;
+	r->n++;
+}
+
+/* ---- rounds -------------------------------------------------------------- */
+
+void shard_ready_core(struct shard *s)
+{
+	if (!s->is_ready) {
+		s->is_ready = true;
+		s->next_ready = s->core->ready;
+		s->core->ready = s;
+	}
+}
+
+static void run_round_core(struct msg *m)
+{
+	while (m != NULL) {
+		struct msg *next = m->next;
+		__builtin_prefetch(next);
+		m->next = NULL;
+		m->run(m);
+		m = next;
+	}
+}
+
+static void propose_core(struct shard_core *core)
+{
+	struct shard *s = core->ready;
+	core->ready = NULL;
+	while (s != NULL) {
+		struct shard *next = s->next_ready;
+		s->is_ready = false;
+		shard_propose_core(s);
+		s = next;
+	}
+}
+
+/* ---- free space ---------------------------------------------------------- */
+
+static bool statvfs_free_space(const char *dir, uint64_t *out)
+{
+	struct statvfs v;
+	if (statvfs(dir, &v) != 0) {
+		return false;
+	}
+	*out = (uint64_t)v.f_bavail * v.f_frsize;
+	return true;
+}
+
+static void check_disk_core(struct shard_core *core, int64_t now_ns)
+{
+	if (core->disk_reserve_bytes == 0) {
+		core->disk_check_ns = INT64_MAX;
+		return;
+	}
+	core->disk_check_ns = now_ns + (int64_t)SHARD_DISK_CHECK_MS * 1000000;
+	uint64_t free_bytes;
+	if (!core->free_space(core->dir, &free_bytes)) {
+		return;
+	}
+	bool is_full = free_bytes < core->disk_reserve_bytes;
+	if (is_full && !core->is_full) {
+		log_warn("STORE-DISK-RESERVE",
+			 "free_bytes=%llu reserve_bytes=%llu appends are refused until space is free",
+			 (unsigned long long)free_bytes,
+			 (unsigned long long)core->disk_reserve_bytes);
+	} else if (!is_full && core->is_full) {
+		log_warn("STORE-DISK-FREE", "free_bytes=%llu appends are taken again",
+			 (unsigned long long)free_bytes);
+	}
+	core->is_full = is_full;
+}
+
+/* ---- the thread ---------------------------------------------------------- */
+
+static void on_close(struct msg *m)
+{
+	struct shard_core *core =
+		(struct shard_core *)(void *)((char *)m - offsetof(struct shard_core, close_msg));
+	core->is_stopping = true;
+}
+
+static void on_end(struct msg *m)
+{
+	struct shard_core *core =
+		(struct shard_core *)(void *)((char *)m - offsetof(struct shard_core, end_msg));
+	core->is_ended = true;
+}
+
+static bool is_quiet_core(const struct shard_core *core)
+{
+	if (core->n_in_flight > 0 || core->commands_first != NULL) {
+		return false;
+	}
+	for (uint32_t i = 0; i < core->n_shards; i++) {
+		if (core->shards[i].dirty_first != NULL) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void close_partitions_core(struct shard_core *core)
+{
+	for (size_t i = 0; i < core->registry.n; i++) {
+		const struct shard_registry_hub *h = &core->registry.v[i];
+		for (uint32_t k = 0; k < h->n; k++) {
+			shard_partition_close_core(h->parts[k], ERR_STOPPING);
+		}
+	}
+}
+
+/* Nothing waits any more: the last things that need the volume or the state. */
+static void close_core(struct shard_core *core)
+{
+	close_partitions_core(core);
+	shard_replies_flush_core(core);
+	shard_save_core(core, clock_mono_ns(), true);
+	core->save_ns = INT64_MAX;
+	core->disk_check_ns = INT64_MAX;
+	atomic_store(&core->is_closed, true);
+	mailbox_post(&core->starter, &core->close_msg);
+}
+
+static void timers_core(struct shard_core *core)
+{
+	int64_t now_ns = clock_mono_ns();
+	if (now_ns >= core->disk_check_ns) {
+		check_disk_core(core, now_ns);
+	}
+	if (now_ns >= core->save_ns) {
+		shard_save_core(core, now_ns, false);
+	}
+}
+
+static void *core_main(void *arg)
+{
+	struct shard_core *core = arg;
+	while (!core->is_ended) {
+		int64_t deadline =
+			core->save_ns < core->disk_check_ns ? core->save_ns : core->disk_check_ns;
+		struct msg *m = mailbox_wait(&core->mailbox, deadline);
+		core->now_ms = clock_wall_ms();
+		run_round_core(m);
+		shard_replies_flush_core(core);
+		propose_core(core);
+		shard_replies_flush_core(core);
+		timers_core(core);
+		if (core->is_stopping && !atomic_load(&core->is_closed) && is_quiet_core(core)) {
+			close_core(core);
+		}
+	}
+	return NULL;
+}
+
+/* ---- life ---------------------------------------------------------------- */
+
+enum err shard_core_new(const struct shard_options *o, struct shard_core **out,
+			struct err_detail *d)
+{
+	struct shard_core *core = MEM_NEW(struct shard_core);
+	if (core == NULL) {
+		return err_set(d, ERR_NOMEM, "no memory for the shard core");
+	}
+	mailbox_init(&core->mailbox, NULL, NULL);
+	mailbox_init(&core->starter, NULL, NULL);
+	lock_init(&core->lock);
+	core->volume = o->volume;
+	core->state = o->state;
+	core->dir = o->dir;
+	core->n_shards = o->shards;
+	core->node_id = o->node_id;
+	core->cache.max = o->cache_bytes != 0 ? o->cache_bytes : SHARD_CACHE_DEFAULT;
+	core->disk_reserve_bytes = o->disk_reserve_bytes;
+	core->free_space = o->free_space != NULL ? o->free_space : statvfs_free_space;
+	core->shards = mem_calloc(o->shards, sizeof *core->shards);
+	enum err e = ERR_NOMEM;
+	if (core->shards == NULL) {
+		err_set(d, e, "no memory for %u shards", o->shards);
+		goto fail;
+	}
+	for (uint32_t i = 0; i < o->shards; i++) {
+		core->shards[i].core = core;
+		core->shards[i].number = i;
+	}
+	e = shard_recover(core, d);
+	if (e != ERR_OK) {
+		goto fail;
+	}
+	*out = core;
+	return ERR_OK;
+fail:
+	shard_core_free(&core);
+	return e;
+}
+
+enum err shard_core_start(struct shard_core *core, struct err_detail *d)
+{
+	enum err e = shard_found(core, d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	int64_t now_ns = clock_mono_ns();
+	core->save_ns = now_ns + (int64_t)SHARD_STATE_IDLE_MS * 1000000;
+	if (core->saved != core->catalog) {
+		shard_save_later_core(core);
+	}
+	check_disk_core(core, now_ns);
+	e = thread_start(&core->thread, ROLE_SHARD_CORE, "shard-core", core_main, core);
+	if (e != ERR_OK) {
+		return err_set(d, e, "cannot start the shard core thread");
+	}
+	core->is_started = true;
+	return ERR_OK;
+}
+
+void shard_core_close(struct shard_core *core)
+{
+	if (!core->is_started || core->was_closed) {
+		return;
+	}
+	core->was_closed = true;
+	core->close_msg.run = on_close;
+	mailbox_post(&core->mailbox, &core->close_msg);
+	struct msg *m = mailbox_wait(&core->starter, INT64_MAX);
+	assert(m == &core->close_msg);
+	(void)m;
+	while (atomic_load(&core->n_entering) > 0) {
+		sched_yield();
+	}
+}
+
+void shard_core_free(struct shard_core **cp)
+{
+	struct shard_core *core = *cp;
+	*cp = NULL;
+	if (core == NULL) {
+		return;
+	}
+	if (core->is_started) {
+		assert(core->was_closed);
+		core->end_msg.run = on_end;
+		mailbox_post(&core->mailbox, &core->end_msg);
+		thread_join(core->thread);
+	}
+	shard_cache_fini(core);
+	shard_change_fini(&core->change);
+	shard_registry_fini(&core->registry);
+	for (uint32_t i = 0; core->shards != NULL && i < core->n_shards; i++) {
+		for (uint32_t k = 0; k < SHARD_IN_FLIGHT; k++) {
+			mem_free(core->shards[i].entries[k].commands);
+			mem_free(core->shards[i].entries[k].items);
+		}
+	}
+	mem_free(core->shards);
+	catalog_drop(&core->catalog);
+	catalog_drop(&core->saved);
+	lock_fini(&core->lock);
+	mailbox_fini(&core->mailbox);
+	mailbox_fini(&core->starter);
+	mem_free(core);
+}
+
+/* ---- any thread ---------------------------------------------------------- */
+
+const struct catalog *shard_core_catalog(struct shard_core *core)
+{
+	lock_take(&core->lock);
+	const struct catalog *c = catalog_hold(core->catalog);
+	lock_give(&core->lock);
+	return c;
+}
+
+struct store_partition *shard_core_partition(struct shard_core *core, struct store_part part)
+{
+	lock_take(&core->lock);
+	struct store_partition *p = shard_registry_find(&core->registry, part);
+	if (p != NULL) {
+		store_partition_hold(p);
+	}
+	lock_give(&core->lock);
+	return p;
+}
+
+void shard_core_append(struct shard_core *core, struct store_append *op)
+{
+	op->msg.run = shard_on_append;
+	mailbox_post(&core->mailbox, &op->msg);
+}
+
+void shard_core_command(struct shard_core *core, struct store_command *op)
+{
+	op->inner = core;
+	op->msg.run = shard_on_command;
+	mailbox_post(&core->mailbox, &op->msg);
+}

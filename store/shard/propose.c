@@ -1,0 +1,282 @@
+/* From waiting operations to an entry: the leader's decisions. */
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "store/shard/shard_priv.h"
+
+enum {
+	RECORD_HEAD = 48,	/* store/volume/volume.h */
+	DESCRIPTOR = 60,
+	AT_LENGTH = 8,
+	AT_MAGIC = 16,
+	AT_LAST_DELTA = 23,
+	AT_MAX_TIME = 35,
+	AT_COUNT = 57,
+	LENGTH_EXCLUDES = 12,
+	MAGIC_V2 = 2,
+};
+
+_Static_assert(offsetof(struct store_append, msg) == 0, "found from its message");
+_Static_assert(RECORD_HEAD + DESCRIPTOR + UINT16_MAX + LIMIT_BATCH <= LIMIT_ENTRY,
+	       "any single batch fits an entry");
+
+void shard_append_fail_core(struct shard_core *core, struct store_append *op, enum err e)
+{
+	buf_drop(&op->batch);
+	op->err = e;
+	shard_reply_core(core, op->reply_to, &op->msg, op->done);
+}
+
+/* ---- arrival ------------------------------------------------------------- */
+
+static void dirty_push(struct shard *s, struct store_partition *p)
+{
+	p->next_dirty = NULL;
+	if (s->dirty_first == NULL) {
+		s->dirty_first = p;
+	} else {
+		s->dirty_last->next_dirty = p;
+	}
+	s->dirty_last = p;
+}
+
+void shard_on_append(struct msg *m)
+{
+	struct store_append *op = (struct store_append *)m;
+	struct store_partition *p = op->partition;
+	assert(p->magic == PARTITION_MAGIC);
+	struct shard *s = p->shard;
+	struct shard_core *core = s->core;
+	enum err e = core->is_stopping ? ERR_STOPPING
+		     : p->is_gone      ? ERR_NOT_FOUND
+		     : core->is_full   ? ERR_QUOTA
+				       : ERR_OK;
+	if (e != ERR_OK) {
+		shard_append_fail_core(core, op, e);
+		return;
+	}
+	/* Needed when the round is over, and likely still in another core's cache. */
+	__builtin_prefetch(op->batch);
+	if (p->pending_first == NULL) {
+		p->pending_first = op;
+		dirty_push(s, p);
+		shard_ready_core(s);
+	} else {
+		p->pending_last->msg.next = m;
+	}
+	p->pending_last = op;
+}
+
+bool shard_has_pending_core(const struct shard *s)
+{
+	const struct shard_core *core = s->core;
+	return s->dirty_first != NULL ||
+	       (s->number == 0 && core->commands_first != NULL && core->change.op == NULL);
+}
+
+/* ---- entries ------------------------------------------------------------- */
+
+struct shard_entry *shard_entry_free_core(struct shard *s)
+{
+	for (uint32_t i = 0; i < SHARD_IN_FLIGHT; i++) {
+		if (!s->entries[i].is_used) {
+			s->entries[i].shard = s;
+			s->entries[i].n = 0;
+			s->entries[i].size = RECORD_HEAD;
+			return &s->entries[i];
+		}
+	}
+	return NULL;
+}
+
+bool shard_entry_room(struct shard_entry *e)
+{
+	void *commands = e->commands;
+	bool ok = mem_grow(&commands, &e->commands_cap, e->n + 1, sizeof *e->commands);
+	e->commands = commands;
+	void *items = e->items;
+	ok = ok && mem_grow(&items, &e->items_cap, e->n + 1, sizeof *e->items);
+	e->items = items;
+	return ok;
+}
+
+void shard_entry_send_core(struct shard_entry *e)
+{
+	struct shard *s = e->shard;
+	assert(!e->is_used);
+	assert(e->n > 0);
+	e->is_used = true;
+	s->n_in_flight++;
+	s->core->n_in_flight++;
+	e->out = (struct volume_entry){
+		.reply_to = &s->core->mailbox,
+		.done = shard_on_written,
+		.shard = s->number,
+		.term = s->term,
+		.index = ++s->proposed_index,
+		.commands = e->commands,
+		.n_commands = e->n,
+	};
+	volume_append(s->core->volume, &e->out);
+}
+
+/* ---- decisions ----------------------------------------------------------- */
+
+/* What the front end promised of its batch, as far as the head tells. */
+static enum err check(const struct store_append *op)
+{
+	if (op->batch_len > LIMIT_BATCH) {
+		return ERR_TOO_LARGE;
+	}
+	if (op->batch == NULL || op->batch_len < BATCH_HEAD || op->key_len > UINT16_MAX ||
+	    op->batch_len + op->key_len > op->batch->cap || op->events == 0 ||
+	    op->events > INT32_MAX ||
+	    (op->encoding != BATCH_AMQP && op->encoding != BATCH_KAFKA)) {
+		return ERR_INVALID;
+	}
+	const uint8_t *b = op->batch->data;
+	if (b[AT_MAGIC] != MAGIC_V2 || get_u32(b + AT_LENGTH) + LENGTH_EXCLUDES != op->batch_len ||
+	    get_u32(b + AT_COUNT) != op->events || get_u32(b + AT_LAST_DELTA) != op->events - 1) {
+		return ERR_INVALID;
+	}
+	return ERR_OK;
+}
+
+static struct store_append *pending_pop(struct store_partition *p)
+{
+	struct store_append *op = p->pending_first;
+	p->pending_first = (struct store_append *)op->msg.next;
+	op->msg.next = NULL;
+	return op;
+}
+
+/* Gives sequence numbers and the append time to the first `n` operations and
+ * moves them from the partition into the item. */
+static void assign(struct store_partition *p, struct shard_item *item, uint32_t n, bool is_merged)
+{
+	int64_t seq = p->proposed_seq;
+	struct store_append *op = p->pending_first;
+	struct store_append *last = op;
+	item->first = op;
+	for (uint32_t i = 0; i < n; i++) {
+		op->err = ERR_OK;
+		op->base_seq = seq;
+		op->append_ms = p->proposed_ms;
+		seq += op->events;
+		if (is_merged) {
+			buf_drop(&op->batch);
+		}
+		op->batch = NULL;
+		last = op;
+		op = (struct store_append *)op->msg.next;
+	}
+	last->msg.next = NULL;
+	p->pending_first = op;
+	item->events = (uint32_t)(seq - p->proposed_seq);
+	p->proposed_seq = seq;
+}
+
+/* Puts the partition's first operation, merged with what may follow it, into
+ * the entry as one command. */
+static void add_command_core(struct shard_entry *e, struct store_partition *p, uint32_t n,
+			     size_t size)
+{
+	const struct store_append *first = p->pending_first;
+	struct shard_item *item = &e->items[e->n];
+	struct volume_command *c = &e->commands[e->n];
+	struct buf *buf = NULL;
+	uint32_t len = 0;
+	uint32_t merged = n > 1 ? shard_merge(first, n, size, &buf, &len) : 0;
+	if (merged == 0) {
+		buf = first->batch;
+		len = first->batch_len;
+	}
+	int64_t now_ms = p->shard->core->now_ms;
+	p->proposed_ms = now_ms > p->proposed_ms ? now_ms : p->proposed_ms;
+	*c = (struct volume_command){
+		.kind = VOLUME_BATCH,
+		.encoding = first->encoding,
+		.part = p->part,
+		.base_seq = p->proposed_seq,
+		.append_ms = p->proposed_ms,
+		.max_timestamp_ms = p->proposed_ms,
+		.payload = span_of(buf->data, len),
+		.key = span_of(buf->data + len, first->key_len),
+	};
+	*item = (struct shard_item){.partition = p, .buf = buf, .key_len = first->key_len};
+	batch_place(buf->data, c->base_seq);
+	if (c->encoding == BATCH_AMQP) {
+		batch_seal(buf->data, len, c->append_ms);
+	} else {
+		c->max_timestamp_ms = (int64_t)get_u64(buf->data + AT_MAX_TIME);
+	}
+	assign(p, item, merged > 0 ? merged : 1, merged > 0);
+	c->count = item->events;
+	e->size += DESCRIPTOR + c->key.n + c->payload.n;
+	e->n++;
+}
+
+/* Takes one command's worth of the partition's operations, or refuses its first
+ * one. False: the entry has no room for it. */
+static bool take_core(struct shard_entry *e, struct store_partition *p)
+{
+	struct shard_core *core = p->shard->core;
+	enum err err = p->is_gone ? ERR_NOT_FOUND : check(p->pending_first);
+	if (err != ERR_OK) {
+		shard_append_fail_core(core, pending_pop(p), err);
+		return true;
+	}
+	size_t size;
+	uint32_t n = shard_merge_count(p->pending_first, &size);
+	if (n == 1) {
+		size = p->pending_first->batch_len + p->pending_first->key_len;
+	}
+	if (e->size + DESCRIPTOR + size > LIMIT_ENTRY && e->n > 0) {
+		return false;
+	}
+	if (!shard_entry_room(e)) {
+		if (e->n > 0) {
+			return false;
+		}
+		shard_append_fail_core(core, pending_pop(p), ERR_NOMEM);
+		return true;
+	}
+	add_command_core(e, p, n, size);
+	return true;
+}
+
+/* Partitions take turns of one command, so that one with much to say does not
+ * keep the others out of the entry. */
+static void fill_core(struct shard_entry *e)
+{
+	struct shard *s = e->shard;
+	while (s->dirty_first != NULL && e->size < LIMIT_ENTRY_TARGET &&
+	       e->n < SHARD_ENTRY_COMMANDS) {
+		struct store_partition *p = s->dirty_first;
+		if (!take_core(e, p)) {
+			break;
+		}
+		s->dirty_first = p->next_dirty;
+		if (p->pending_first != NULL) {
+			dirty_push(s, p);
+		}
+	}
+}
+
+void shard_propose_core(struct shard *s)
+{
+	ASSERT_THREAD(ROLE_SHARD_CORE);
+	while (s->n_in_flight < SHARD_IN_FLIGHT && shard_has_pending_core(s)) {
+		if (s->number == 0) {
+			shard_command_propose_core(s->core);
+		}
+		struct shard_entry *e = shard_entry_free_core(s);
+		if (e == NULL) {
+			break;
+		}
+		fill_core(e);
+		if (e->n > 0) {
+			shard_entry_send_core(e);
+		}
+	}
+}

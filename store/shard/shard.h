@@ -1,0 +1,73 @@
+#ifndef STORE_SHARD_SHARD_H
+#define STORE_SHARD_SHARD_H
+
+/* The shard core: one thread that owns every shard's queue, decides sequence
+ * numbers and append times, proposes entries to the volume, applies what became
+ * durable, and keeps the catalogue, the partitions' positions and the cache of
+ * recent batches.
+ *
+ * The operations are those of store/store.h; store_partition_*,
+ * store_read_recent and store_unwatch, which name no store, are implemented in
+ * this folder. */
+
+#include "store/store.h"
+
+struct volume;
+struct state;
+struct shard_core;
+
+/* Free bytes of the file system that holds `dir`; false: not known. */
+typedef bool shard_free_space_fn(const char *dir, uint64_t *out);
+
+struct shard_options {
+	struct volume *volume;		/* open, not started; kept until shard_core_close returned */
+	struct state *state;		/* kept until shard_core_close returned; NULL: the log alone */
+	const char *dir;		/* whose free space is watched; kept */
+	uint32_t shards;
+	uint64_t node_id;
+	size_t cache_bytes;		/* 0: SHARD_CACHE_DEFAULT */
+	uint64_t disk_reserve_bytes;
+	shard_free_space_fn *free_space;	/* NULL: statvfs */
+};
+
+enum {
+	SHARD_CACHE_DEFAULT = 64 << 20,
+	/* Entries of one shard being written at a time: while one group is
+	 * synced, the next is written, and what arrives meanwhile is the third. */
+	SHARD_IN_FLIGHT = 2,
+	/* A merged batch: small enough that a reader of few bytes gets few. */
+	SHARD_MERGE_MAX = 256 << 10,
+	/* Larger events gain nothing by being copied together. */
+	SHARD_MERGE_EVENT_MAX = 8 << 10,
+	/* Commands of one entry: bounds its descriptors to a quarter of the target. */
+	SHARD_ENTRY_COMMANDS = 4096,
+	SHARD_DISK_CHECK_MS = 500,
+	SHARD_STATE_CHANGED_MS = 1000,	/* a changed catalogue is written after this */
+	SHARD_STATE_IDLE_MS = 30000,	/* the applied index alone after this */
+};
+
+/* Recovers: catalogue from the state and the log after it, positions from the
+ * volume. Errors as volume_replay, or ERR_CORRUPT, ERR_NOMEM. */
+enum err shard_core_new(const struct shard_options *o, struct shard_core **out,
+			struct err_detail *d) MUST_CHECK;
+/* The volume runs: writes entry 1 of every shard that has none, starts the
+ * thread. */
+enum err shard_core_start(struct shard_core *core, struct err_detail *d) MUST_CHECK;
+/* Completes what waits, returns watches, writes the state. From then on the
+ * volume and the state are not used any more, and the thread only refuses. */
+void shard_core_close(struct shard_core *core);
+/* After close (or without start): ends the thread. Nothing may come any more;
+ * partitions that others hold stay valid. */
+void shard_core_free(struct shard_core **core);
+
+/* ---- any thread, between start and free -------------------------------- */
+
+const struct catalog *shard_core_catalog(struct shard_core *core);
+struct store_partition *shard_core_partition(struct shard_core *core, struct store_part part);
+void shard_core_append(struct shard_core *core, struct store_append *op);
+void shard_core_command(struct shard_core *core, struct store_command *op);
+void shard_core_read(struct shard_core *core, struct store_read *op);
+void shard_core_seek(struct shard_core *core, struct store_seek *op);
+void shard_core_watch(struct store_watch *w);
+
+#endif

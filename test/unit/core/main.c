@@ -1,0 +1,15 @@
+#include <stdlib.h>
+
+#include "test/unit/core/core_fix.h"
+
+int main(void)
+{
+	SRunner *r = srunner_create(address_suite());
+	srunner_add_suite(r, grants_suite());
+	srunner_add_suite(r, readers_suite());
+	srunner_add_suite(r, sender_suite());
+	srunner_run_all(r, CK_NORMAL);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

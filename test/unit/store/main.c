@@ -1,0 +1,22 @@
+#include <check.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+
+Suite *dir_suite(void);
+Suite *store_suite(void);
+Suite *restart_suite(void);
+Suite *concurrent_suite(void);
+
+int main(void)
+{
+	log_setup(LOG_ERROR, false);
+	SRunner *runner = srunner_create(dir_suite());
+	srunner_add_suite(runner, store_suite());
+	srunner_add_suite(runner, restart_suite());
+	srunner_add_suite(runner, concurrent_suite());
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,33 @@
+#ifndef TEST_UNIT_STORE_SHARD_SHARD_BED_H
+#define TEST_UNIT_STORE_SHARD_SHARD_BED_H
+
+/* A shard core over a fake volume, and a mailbox of the test. */
+
+#include "base/mailbox.h"
+#include "store/shard/shard.h"
+#include "test/lib/fake_volume.h"
+#include "test/lib/store_ops.h"
+
+struct bed {
+	struct volume *volume;
+	struct shard_core *core;
+	struct mailbox mb;
+	struct shard_options options;
+};
+
+void bed_init(struct bed *b, uint32_t shards);
+void bed_open(struct bed *b);	/* starts a core on the volume */
+void bed_close(struct bed *b);	/* closes and frees it, keeps the volume's content */
+void bed_fini(struct bed *b);
+/* Runs a command; the result, with the detail thrown away. */
+enum err bed_command(struct bed *b, const struct catalog_command *cmd);
+struct store_partition *bed_create(struct bed *b, const char *hub, uint32_t partitions);
+struct store_partition *bed_find(struct bed *b, const char *hub, uint32_t partition);
+/* Appends one batch and waits. */
+enum err bed_append(struct bed *b, struct store_partition *p, int64_t first, uint32_t n);
+/* Waits until the core ran everything posted before. */
+void bed_settle(struct bed *b);
+/* Entries the volume was given. */
+uint64_t bed_entries(struct bed *b);
+
+#endif
