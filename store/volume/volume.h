@@ -1,0 +1,181 @@
+#ifndef STORE_VOLUME_VOLUME_H
+#define STORE_VOLUME_VOLUME_H
+
+/* A volume: one directory on one disk with one writer.
+ *
+ *   segments/NNNNNNNNNN.mdb   LMDB file (no subdirectory): log number -> record
+ *   segments/NNNNNNNNNN.idx   written when the segment is sealed
+ *
+ * Log numbers are dense over the whole volume, keys are big-endian u64 put with
+ * MDB_APPEND. A record is (big-endian):
+ *
+ *   0 u32 CRC-32C over bytes 4 .. head length
+ *   4 u8  kind: 1 entry, 2 hard state, 3 truncation, 4 segment head
+ *   5 u8  format version, 1
+ *   6 u16 flags, 0
+ *   8 u32 head length: this head, the command descriptors and their keys
+ *  12 u32 shard (segment head: 0)
+ *  16 u64 term
+ *  24 u64 raft index (dense per shard, from 1)
+ *  32 u64 log number
+ *  40 u32 total length of the record
+ *  44 u32 number of commands
+ *  48     descriptors, each 60 bytes followed by its key:
+ *         u8 kind, u8 encoding, u16 key length, u32 hub id, u32 partition,
+ *         u32 count, u64 base sequence number, i64 append time (ms),
+ *         i64 max record timestamp (ms), u32 position of the payload in the
+ *         record, u32 its length, u32 its CRC, u64 reserved 0
+ *  then the payloads, one after another
+ *
+ * A batch's payload CRC is the one inside the RecordBatch (bytes 21..end); the
+ * 21 bytes before are checked field by field against the descriptor. Any other
+ * payload's CRC is over all of it. So head CRC and payload CRC cover each byte.
+ *
+ * One writer thread takes everything queued, writes it in one transaction and
+ * syncs once. A write or sync error ends the process with one line. Two reader
+ * threads answer reads; their LMDB transactions never outlive a copy. */
+
+#include <stdbool.h>
+
+#include "store/types.h"
+
+struct volume;
+
+enum volume_kind {
+	VOLUME_BATCH = 1,		/* events of a partition */
+	VOLUME_CATALOG = 2,		/* a catalogue command */
+	VOLUME_CONFIGURATION = 3,	/* raft membership; index 1 of every shard */
+	VOLUME_BARRIER = 4,		/* empty, marks a new term */
+};
+
+struct volume_command {
+	enum volume_kind kind;
+	enum batch_encoding encoding;	/* batches only, else 0 */
+	struct store_part part;		/* batches only, else 0 */
+	uint32_t count;
+	int64_t base_seq;
+	int64_t append_ms;
+	int64_t max_timestamp_ms;
+	struct span payload;
+	struct span key;
+};
+
+/* One log entry to be written. The caller keeps the struct, its commands and
+ * what they point to unchanged until `done` runs (posted to reply_to, in order
+ * of submission, after the sync). */
+struct volume_entry {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	uint32_t shard;
+	uint64_t term;
+	uint64_t index;
+	const struct volume_command *commands;
+	uint32_t n_commands;
+	uint64_t log_no;	/* result */
+};
+
+/* A shard's durable raft state. */
+struct volume_hard_state {
+	uint32_t shard;
+	uint64_t term;
+	uint64_t vote;		/* node id, 0 = none */
+	uint64_t log_start;	/* first raft index still kept */
+};
+
+/* As volume_entry, for a hard state: durable when `done` runs. */
+struct volume_hard_state_op {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	struct volume_hard_state state;
+};
+
+struct volume_options {
+	const char *dir;		/* exists, is locked by the caller */
+	uint8_t store_uuid[16];
+	uint32_t shards;
+	uint64_t node_id;		/* voted for when a shard is founded, term 1 */
+	uint64_t segment_max_bytes;	/* 0: 256 MiB */
+	uint64_t commit_max_bytes;	/* one transaction, 0: 16 MiB */
+	uint32_t open_segments_max;	/* sealed segments mapped at a time, 0: 64 */
+	bool was_unclean;		/* first walk the active segment in a child process */
+};
+
+/* Opens, recovers, founds when empty. Errors: ERR_CORRUPT (named file), ERR_IO,
+ * ERR_FULL, ERR_VERSION (record format newer than this program), ERR_INVALID
+ * (other store UUID or shard count). No threads run yet. */
+enum err volume_open(const struct volume_options *o, struct volume **out,
+		     struct err_detail *d) MUST_CHECK;
+/* After open, before start: what the disk holds. */
+struct volume_range {
+	struct store_part part;
+	int64_t first_seq;
+	int64_t next_seq;
+	int64_t last_append_ms;
+	int64_t max_timestamp_ms;
+	uint64_t bytes;
+};
+typedef void volume_range_fn(void *arg, const struct volume_range *r);
+void volume_ranges(struct volume *v, volume_range_fn *fn, void *arg);
+struct volume_shard_info {
+	struct volume_hard_state hard;
+	uint64_t first_index;	/* 0: none */
+	uint64_t last_index;
+	uint64_t last_term;
+};
+void volume_shard_info(struct volume *v, uint32_t shard, struct volume_shard_info *out);
+/* Calls fn for every command of kind != VOLUME_BATCH of `shard` with raft index
+ * > after, in order. An error of fn ends the walk and is returned. */
+typedef enum err volume_replay_fn(void *arg, uint64_t index, uint64_t term,
+				  const struct volume_command *c);
+enum err volume_replay(struct volume *v, uint32_t shard, uint64_t after, volume_replay_fn *fn,
+		       void *arg, struct err_detail *d) MUST_CHECK;
+
+/* Starts the writer, readers and the sealer (background role). */
+enum err volume_start(struct volume *v, struct err_detail *d) MUST_CHECK;
+/* Completes what was posted, seals nothing, joins threads, frees. */
+void volume_stop(struct volume **v);
+
+/* ---- any thread ------------------------------------------------------- */
+
+void volume_append(struct volume *v, struct volume_entry *e);
+void volume_set_hard_state(struct volume *v, struct volume_hard_state_op *op);
+
+/* Read batches of a partition from the one that holds `from` (or, when that is
+ * gone, the next later one), up to max_bytes but at least one batch, all below
+ * `limit`. Answered by a reader thread; every batch's checksums are verified.
+ * err: ERR_OK (maybe n = 0: nothing in [from, limit)), ERR_CORRUPT, ERR_NOMEM,
+ * ERR_IO. A read that has batches already ends before the trouble with ERR_OK. */
+struct volume_read {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	struct store_part part;
+	int64_t from;
+	int64_t limit;
+	uint32_t max_bytes;
+	enum err err;
+	struct store_batches out;
+};
+void volume_read(struct volume *v, struct volume_read *r);
+
+/* Finds the first batch below `limit` whose append time is greater than
+ * after_ms (or >=, when inclusive); found seq in `seq`, else seq = limit. */
+struct volume_seek {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	struct store_part part;
+	int64_t after_ms;
+	bool inclusive;
+	int64_t limit;
+	enum err err;
+	int64_t seq;
+};
+void volume_seek(struct volume *v, struct volume_seek *s);
+
+/* Size of the record a list of commands makes; UINT64_MAX when it cannot. */
+uint64_t volume_entry_size(const struct volume_command *commands, uint32_t n);
+
+#endif

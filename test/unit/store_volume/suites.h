@@ -1,0 +1,18 @@
+#ifndef TEST_UNIT_STORE_VOLUME_SUITES_H
+#define TEST_UNIT_STORE_VOLUME_SUITES_H
+
+#include <check.h>
+
+Suite *record_suite(void);
+Suite *index_suite(void);
+Suite *idx_suite(void);
+Suite *volume_suite(void);
+Suite *roll_suite(void);
+Suite *recover_suite(void);
+Suite *damage_suite(void);
+Suite *kill_suite(void);
+Suite *fault_suite(void);
+Suite *concurrent_suite(void);
+Suite *state_suite(void);
+
+#endif
