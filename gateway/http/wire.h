@@ -1,0 +1,9 @@
+#ifndef GATEWAY_HTTP_WIRE_H
+#define GATEWAY_HTTP_WIRE_H
+
+/* The AMQP section codec: the only place of this folder that knows where it is. */
+
+#include "gateway/amqp/codec.h"
+#include "gateway/amqp/event.h"
+
+#endif

@@ -1,0 +1,162 @@
+#include "gateway/http/manage_json.h"
+
+#include "auth/policy.h"
+#include "base/mem.h"
+#include "test/unit/http/suites.h"
+
+START_TEST(hub_settings_are_read)
+{
+	struct catalog_command c = {.partitions = HTTP_PARTITIONS_DEFAULT};
+	ck_assert_int_eq(http_hub_body(span_str("{\"partitions\":8,\"retention\":\"12h\","
+						"\"retentionBytes\":1048576,\"cleanup\":\"compact,delete\"}"),
+				       &c, NULL),
+			 ERR_OK);
+	ck_assert_uint_eq(c.partitions, 8);
+	ck_assert(c.has_retention && c.retention_ms == 12 * 3600 * 1000);
+	ck_assert(c.has_retention_bytes && c.retention_bytes == 1048576);
+	ck_assert(c.has_cleanup && c.cleanup == CATALOG_COMPACT_DELETE);
+}
+END_TEST
+
+START_TEST(absent_settings_are_left_alone)
+{
+	static const char *const bodies[] = {"", "{}", "{\"retentionMs\":0}"};
+	for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+		struct catalog_command c = {.partitions = HTTP_PARTITIONS_DEFAULT};
+		ck_assert_int_eq(http_hub_body(span_str(bodies[i]), &c, NULL), ERR_OK);
+		ck_assert_uint_eq(c.partitions, HTTP_PARTITIONS_DEFAULT);
+		ck_assert_int_eq(c.has_retention, i == 2);
+		ck_assert(!c.has_retention_bytes && !c.has_cleanup);
+	}
+}
+END_TEST
+
+static const char *const bad_hubs[] = {
+	"[]", "{", "{\"partitions\":0}", "{\"partitions\":1025}", "{\"partitions\":1.5}",
+	"{\"partitions\":\"4\"}", "{\"retention\":7}", "{\"retention\":\"7 days\"}",
+	"{\"retentionMs\":-1}", "{\"retentionBytes\":-1}", "{\"cleanup\":\"keep\"}",
+	"{\"partition\":4}", "{\"partitions\":4} x",
+};
+
+START_TEST(bad_hub_settings_are_refused)
+{
+	struct catalog_command c = {0};
+	struct err_detail d = {""};
+	ck_assert_int_eq(http_hub_body(span_str(bad_hubs[_i]), &c, &d), ERR_INVALID);
+	ck_assert_str_ne(d.text, "");
+}
+END_TEST
+
+START_TEST(unknown_member_is_named)
+{
+	struct catalog_command c = {0};
+	struct err_detail d = {""};
+	ck_assert_int_eq(http_hub_body(span_str("{\"partition\":4}"), &c, &d), ERR_INVALID);
+	ck_assert_ptr_nonnull(strstr(d.text, "unknown member 'partition'"));
+}
+END_TEST
+
+static const struct {
+	const char *body;
+	enum err err;
+	unsigned rights;
+} rights[] = {
+	{"{\"rights\":[\"send\"]}", ERR_OK, AUTH_SEND},
+	{"{\"rights\":[\"Send\",\"listen\"]}", ERR_OK, AUTH_SEND | AUTH_LISTEN},
+	{"{\"rights\":\"send,listen\"}", ERR_OK, AUTH_SEND | AUTH_LISTEN},
+	{"{\"rights\":[\"manage\"]}", ERR_OK, AUTH_SEND | AUTH_LISTEN | AUTH_MANAGE},
+	{"{\"rights\":[]}", ERR_INVALID, 0},
+	{"{\"rights\":[\"write\"]}", ERR_INVALID, 0},
+	{"{\"rights\":[\"\"]}", ERR_INVALID, 0},
+	{"{\"rights\":[\"send\\u0000x\"]}", ERR_INVALID, 0},
+	{"{\"rights\":[1]}", ERR_INVALID, 0},
+	{"{\"right\":[\"send\"]}", ERR_INVALID, 0},
+	{"{}", ERR_INVALID, 0},
+	{"", ERR_INVALID, 0},
+};
+
+START_TEST(policy_rights_are_read)
+{
+	unsigned got;
+	ck_assert_int_eq(http_policy_body(span_str(rights[_i].body), &got, NULL), rights[_i].err);
+	if (rights[_i].err == ERR_OK) {
+		ck_assert_uint_eq(got, rights[_i].rights);
+	}
+}
+END_TEST
+
+START_TEST(key_to_rotate_is_read)
+{
+	bool secondary = true;
+	ck_assert_int_eq(http_rotate_body(span_str(""), &secondary, NULL), ERR_OK);
+	ck_assert(!secondary);
+	ck_assert_int_eq(http_rotate_body(span_str("{\"key\":\"Secondary\"}"), &secondary, NULL), ERR_OK);
+	ck_assert(secondary);
+	ck_assert_int_eq(http_rotate_body(span_str("{\"key\":\"primary\"}"), &secondary, NULL), ERR_OK);
+	ck_assert(!secondary);
+	ck_assert_int_eq(http_rotate_body(span_str("{\"key\":\"third\"}"), &secondary, NULL),
+			 ERR_INVALID);
+}
+END_TEST
+
+START_TEST(hub_is_written)
+{
+	struct catalog_group group = {.name = "g\"1"};
+	struct catalog_hub hub = {.name = "a/b", .partitions = 2, .retention_ms = 86400000,
+				  .cleanup = CATALOG_COMPACT, .groups = &group, .n_groups = 1};
+	struct str out = {0};
+	http_hub_put(&hub, &out);
+	ck_assert_str_eq(out.p,
+			 "{\"name\":\"a/b\",\"partitions\":2,\"retention\":\"1d\",\"retentionMs\":86400000,"
+			 "\"retentionBytes\":0,\"cleanup\":\"compact\",\"createdAt\":null,"
+			 "\"updatedAt\":null,\"groups\":[\"$Default\",\"g\\\"1\"]");
+	str_fini(&out);
+}
+END_TEST
+
+START_TEST(keys_are_written_only_when_asked)
+{
+	struct catalog_policy p = {.name = "p", .rights = AUTH_SEND | AUTH_LISTEN, .primary = "K1",
+				   .secondary = "K2"};
+	struct str out = {0};
+	http_policy_put(&p, false, &out);
+	ck_assert_str_eq(out.p, "{\"name\":\"p\",\"rights\":[\"send\",\"listen\"]}");
+	out.len = 0;
+	http_policy_put(&p, true, &out);
+	ck_assert_str_eq(out.p, "{\"name\":\"p\",\"rights\":[\"send\",\"listen\"],\"primaryKey\":\"K1\","
+				"\"secondaryKey\":\"K2\"}");
+	str_fini(&out);
+}
+END_TEST
+
+START_TEST(failed_allocation_is_reported)
+{
+	struct catalog_command c = {0};
+	enum err e = ERR_NOMEM;
+	long n = 1;
+	for (; e != ERR_OK; n++) {
+		mem_fault_at(n);
+		e = http_hub_body(span_str("{\"retention\":\"7d\",\"cleanup\":\"delete\"}"), &c, NULL);
+		mem_fault_at(0);
+		ck_assert(e == ERR_OK || e == ERR_NOMEM);
+	}
+	ck_assert_int_gt(n, 2);
+}
+END_TEST
+
+Suite *manage_json_suite(void)
+{
+	Suite *s = suite_create("manage_json");
+	TCase *t = tcase_create("manage_json");
+	tcase_add_test(t, hub_settings_are_read);
+	tcase_add_test(t, absent_settings_are_left_alone);
+	tcase_add_loop_test(t, bad_hub_settings_are_refused, 0, sizeof bad_hubs / sizeof *bad_hubs);
+	tcase_add_test(t, unknown_member_is_named);
+	tcase_add_loop_test(t, policy_rights_are_read, 0, sizeof rights / sizeof *rights);
+	tcase_add_test(t, key_to_rotate_is_read);
+	tcase_add_test(t, hub_is_written);
+	tcase_add_test(t, keys_are_written_only_when_asked);
+	tcase_add_test(t, failed_allocation_is_reported);
+	suite_add_tcase(s, t);
+	return s;
+}
