@@ -8,6 +8,9 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import amqp_raw  # noqa: E402
+
 PID, AMQP, AMQPS, BIN, DATA = sys.argv[1:6]
 KEY = re.search(r"SharedAccessKey=([^;]*)", os.environ["SLUICE_CS"]).group(1)
 N = 1000
@@ -27,51 +30,14 @@ def rss_kb():
     return int(re.search(r"RssAnon:\s+(\d+)", text).group(1))
 
 
-# ---- AMQP by hand (AMQP 1.0 part 1 and 2) ---------------------------------
-def sym(s):
-    return b"\xa3" + bytes([len(s)]) + s.encode()
-
-
-def string(s):
-    return b"\xa1" + bytes([len(s)]) + s.encode()
-
-
-def binary(b):
-    return b"\xa0" + bytes([len(b)]) + b
-
-
-def described(code, fields):
-    body = b"".join(fields)
-    return b"\x00\x53" + bytes([code]) + b"\xd0" + struct.pack(">II", len(body) + 4, len(fields)) + body
-
-
-def frame(body, channel=0, kind=0):
-    return struct.pack(">IBBH", len(body) + 8, 2, kind, channel) + body
-
-
-NULL = b"\x40"
-uint = lambda v: b"\x70" + struct.pack(">I", v)
-
-
 def stuck_sender(i, sent_bytes):
-    host, port = AMQP.split(":")
-    s = socket.create_connection((host, int(port)), timeout=20)
-    plain = b"\0RootManageSharedAccessKey\0" + KEY.encode()
-    s.sendall(b"AMQP\x03\x01\x00\x00" + frame(described(0x41, [sym("PLAIN"), binary(plain)]), kind=1))
-    s.sendall(b"AMQP\x00\x01\x00\x00" + frame(described(0x10, [string(f"stuck{i}"), string("localhost")])))
-    s.sendall(frame(described(0x11, [NULL, uint(0), uint(2048), uint(2048)])))
-    target = described(0x29, [string("crowd/Partitions/0")])
-    source = described(0x28, [string("x")])
-    s.sendall(frame(described(0x12, [string(f"l{i}"), uint(0), b"\x42", NULL, NULL, source, target, NULL, NULL, uint(0)])))
-    deadline, got = time.time() + 20, b""
-    while b"\x53\x13" not in got and time.time() < deadline:  # a flow: credit has come
-        got += s.recv(65536)
-    first = described(0x14, [uint(0), uint(0), binary(b"t"), uint(0), b"\x42", b"\x41"])  # more = true
-    chunk = b"\x00\x53\x75\xb0" + struct.pack(">I", 900000)
-    s.sendall(frame(first + chunk + b"x" * 60000))
+    s = amqp_raw.connect(AMQP, KEY, f"stuck{i}")
+    amqp_raw.attach_sender(s, f"l{i}", "crowd/Partitions/0")
+    head = b"\x00\x53\x75\xb0" + struct.pack(">I", 900000)
+    s.sendall(amqp_raw.transfer(head + b"x" * 60000, more=True))
     left = sent_bytes - 60000
     while left > 0:
-        s.sendall(frame(described(0x14, [uint(0), NULL, NULL, NULL, NULL, b"\x41"]) + b"x" * 60000))
+        s.sendall(amqp_raw.transfer(b"x" * 60000, first=False, more=True))
         left -= 60000
     return s
 

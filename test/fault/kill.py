@@ -10,6 +10,7 @@ end all partitions are read and compared:
   torn        a part of a batch
   renumbered  a sequence number now names another event than before, or a gap
 """
+import atexit
 import base64
 import hashlib
 import http.client
@@ -64,6 +65,7 @@ class Server:
             [BIN, "serve", "--data", DATA, "--hub", f"{HUB}:{PARTS}", "--amqps", f"127.0.0.1:{self.amqps}",
              "--https", f"127.0.0.1:{self.https}", "--metrics", "127.0.0.1:0", "--segment-bytes", "16MiB"],
             stdout=subprocess.PIPE, stderr=open(WORK + "/log", "ab"))
+        atexit.register(self.proc.kill)
         line = self.proc.stdout.readline()
         if not line:
             raise RuntimeError("the server did not start: " + open(WORK + "/log").read()[-500:])
@@ -267,4 +269,5 @@ verdict("ready within 5 s after each kill", [slowest] if slowest > 5 else [])
 status = server.end(signal.SIGTERM)
 verdict("SIGTERM ends with status 0", [status] if status else [])
 print(f"{len(acked)} acknowledged, slowest start {slowest:.2f} s", flush=True)
+sys.stdout.flush()
 os._exit(1 if failed else 0)

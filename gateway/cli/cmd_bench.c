@@ -1,0 +1,331 @@
+/* sluice bench: settings, workers, report. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "gateway/cli/bench_priv.h"
+
+enum { DURATION_MS = 10000, DURATION_MOST_MS = 7 * 24 * 3600 * 1000, CONNECT_MS = 120000 };
+#define RATE_MOST UINT64_C(1000000000)
+#define BENCH_MB 1048576.0
+
+/* ---- what workers call ------------------------------------------------------------- */
+
+void bench_fill(uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		p[i] = (uint8_t)('a' + i % 26);
+	}
+}
+
+void bench_acked(struct bench_worker *w, int64_t at_ns, int64_t now_ns)
+{
+	uint64_t ns = now_ns > at_ns ? (uint64_t)(now_ns - at_ns) : 0;
+	hist_add(&w->latency, ns);
+	w->max_ns = ns > w->max_ns ? ns : w->max_ns;
+	*(now_ns <= w->bench->end_ns ? &w->acked : &w->late) += w->bench->batch;
+}
+
+void bench_error(struct bench_worker *w, uint64_t events, const char *text)
+{
+	w->errors += events;
+	if (w->why.text[0] == '\0') {
+		(void)snprintf(w->why.text, sizeof w->why.text, "%s", text);
+	}
+}
+
+bool bench_wait_start(struct bench_worker *w)
+{
+	struct bench *b = w->bench;
+	lock_take(&b->lock);
+	b->ready++;
+	cond_broadcast(&b->changed);
+	while (!b->go) {
+		cond_wait(&b->changed, &b->lock);
+	}
+	bool starts = b->start_ns != 0;
+	lock_give(&b->lock);
+	return starts;
+}
+
+int64_t bench_planned_ns(const struct bench_worker *w, uint64_t n)
+{
+	const struct bench *b = w->bench;
+	if (b->rate == 0) {
+		return 0;
+	}
+	/* Sends of all workers are evenly spaced: worker i has number n * workers + i. */
+	double number = (double)(n * b->connections + w->index);
+	return b->start_ns + (int64_t)(number * (double)b->batch * 1e9 / (double)b->rate);
+}
+
+/* ---- the run -------------------------------------------------------------------------- */
+
+static void start_all(struct bench *b, struct bench_worker *workers)
+{
+	uint64_t started = 0;
+	for (uint64_t i = 0; i < b->connections; i++) {
+		struct bench_worker *w = &workers[i];
+		w->bench = b;
+		w->index = i;
+		w->started = thread_start(&w->thread, ROLE_MAIN, "bench",
+					  b->https ? bench_https_run : bench_amqp_run, w) == ERR_OK;
+		started += w->started;
+		if (!w->started) {
+			w->failed = true;
+			bench_error(w, 0, "a thread could not be started");
+		}
+	}
+	int64_t until = clock_mono_ns() + CONNECT_MS * INT64_C(1000000);
+	lock_take(&b->lock);
+	while (b->ready < started && cond_wait_until(&b->changed, &b->lock, until)) {
+	}
+	/* Workers that are ready have written `failed` before they took the lock. */
+	bool any_failed = b->ready < started;
+	for (uint64_t i = 0; i < b->connections && !any_failed; i++) {
+		any_failed = workers[i].failed;
+	}
+	if (!any_failed) {
+		b->start_ns = clock_mono_ns();
+		b->end_ns = b->start_ns + (int64_t)b->duration_ms * 1000000;
+	}
+	b->go = true;
+	cond_broadcast(&b->changed);
+	lock_give(&b->lock);
+}
+
+struct totals {
+	struct hist latency;
+	uint64_t max_ns;
+	uint64_t acked;
+	uint64_t late;
+	uint64_t errors;
+	const char *why;
+	bool failed;
+	double seconds;
+	double cpu_seconds;
+};
+
+static void add_up(const struct bench *b, const struct bench_worker *workers, struct totals *t)
+{
+	for (uint64_t i = 0; i < b->connections; i++) {
+		const struct bench_worker *w = &workers[i];
+		hist_merge(&t->latency, &w->latency);
+		t->max_ns = w->max_ns > t->max_ns ? w->max_ns : t->max_ns;
+		t->acked += w->acked;
+		t->late += w->late;
+		t->errors += w->errors;
+		t->failed = t->failed || w->failed;
+		if (t->why == NULL && w->why.text[0] != '\0') {
+			t->why = w->why.text;
+		}
+	}
+	t->seconds = (double)b->duration_ms / 1000.0;
+}
+
+/* ---- the report -------------------------------------------------------------------------- */
+
+static double ms_at(const struct totals *t, double q)
+{
+	uint64_t ns = hist_quantile(&t->latency, q);
+	return (double)(ns < t->max_ns ? ns : t->max_ns) / 1e6;
+}
+
+static void print_json(const struct bench *b, const struct totals *t)
+{
+	double per_s = (double)t->acked / t->seconds;
+	(void)printf("{\"protocol\":\"%s\",\"mode\":\"%s\",\"size\":%" PRIu64 ",\"batch\":%" PRIu64
+		     ",\"connections\":%" PRIu64 ",\"inFlight\":%" PRIu64 ",\"rate\":%" PRIu64
+		     ",\"seconds\":%.3f,",
+		     b->https ? "https" : "amqp", b->single ? "single" : "batch", b->size, b->batch,
+		     b->connections, b->https ? 1 : b->in_flight, b->rate, t->seconds);
+	(void)printf("\"events\":%" PRIu64 ",\"eventsLate\":%" PRIu64
+		     ",\"eventsPerSecond\":%.1f,\"mbPerSecond\":%.3f,",
+		     t->acked, t->late, per_s, per_s * (double)b->size / BENCH_MB);
+	(void)printf("\"latencyMs\":{\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f},",
+		     ms_at(t, 0.5), ms_at(t, 0.9), ms_at(t, 0.99), ms_at(t, 0.999),
+		     (double)t->max_ns / 1e6);
+	(void)printf("\"errors\":%" PRIu64 ",\"clientCpuSeconds\":%.3f,\"clientCpuPercent\":%.1f}\n",
+		     t->errors, t->cpu_seconds, 100.0 * t->cpu_seconds / t->seconds);
+}
+
+static void print_text(const struct bench *b, const struct totals *t)
+{
+	double per_s = (double)t->acked / t->seconds;
+	(void)printf("%s %s, %" PRIu64 " bytes, %" PRIu64 " event%s a send, %" PRIu64
+		     " connection%s, %.1f s\n",
+		     b->https ? "https" : "amqp", b->single ? "single" : "batch", b->size, b->batch,
+		     b->batch == 1 ? "" : "s", b->connections, b->connections == 1 ? "" : "s",
+		     t->seconds);
+	(void)printf("throughput  %.0f events/s  %.2f MB/s\n", per_s,
+		     per_s * (double)b->size / BENCH_MB);
+	(void)printf("latency     p50 %.2f ms  p99 %.2f ms  p99.9 %.2f ms  max %.2f ms%s\n",
+		     ms_at(t, 0.5), ms_at(t, 0.99), ms_at(t, 0.999), (double)t->max_ns / 1e6,
+		     b->rate > 0 ? "  (from the planned time)" : "");
+	(void)printf("events      %" PRIu64 " acknowledged, %" PRIu64 " of them after the end, %" PRIu64
+		     " failed\n",
+		     t->acked + t->late, t->late, t->errors);
+	(void)printf("client CPU  %.2f s (%.0f %% of a core)\n", t->cpu_seconds,
+		     100.0 * t->cpu_seconds / t->seconds);
+}
+
+static enum err write_histogram(const char *path, const struct totals *t, struct err_detail *d)
+{
+	static const double shares[] = {0,    0.1,   0.2,   0.3,   0.4,    0.5,	   0.6,	     0.7,
+					0.75, 0.8,   0.85,  0.9,   0.925,  0.95,   0.975,    0.99,
+					0.995, 0.999, 0.9995, 0.9999, 0.99995, 0.99999, 0.999999, 1};
+	uint64_t count = hist_count(&t->latency);
+	FILE *f = fopen(path, "we");
+	if (f == NULL) {
+		return err_set(d, ERR_IO, "%s: %s", path, strerror(errno));
+	}
+	(void)fprintf(f, "%14s %12s %12s %14s\n", "Value", "Percentile", "TotalCount",
+		      "1/(1-Percentile)");
+	for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+		double value = shares[i] < 1 ? ms_at(t, shares[i]) : (double)t->max_ns / 1e6;
+		(void)fprintf(f, "%14.4f %12.7f %12" PRIu64, value, shares[i],
+			      (uint64_t)(shares[i] * (double)count));
+		if (shares[i] < 1) {
+			(void)fprintf(f, " %14.2f", 1 / (1 - shares[i]));
+		}
+		(void)fputc('\n', f);
+	}
+	bool bad = ferror(f) != 0;
+	if (fclose(f) != 0 || bad) {
+		return err_set(d, ERR_IO, "%s: %s", path, strerror(errno));
+	}
+	return ERR_OK;
+}
+
+/* ---- the command -------------------------------------------------------------------------- */
+
+static enum err read_settings(struct bench *b, struct err_detail *d)
+{
+	const struct cli_args *a = b->a;
+	const char *protocol;
+	const char *mode;
+	enum err e = cli_choice(a, CLI_PROTOCOL, "amqp", &protocol, d);
+	if (e == ERR_OK) {
+		e = cli_choice(a, CLI_MODE, "batch", &mode, d);
+	}
+	if (e != ERR_OK) {
+		return e;
+	}
+	b->https = strcmp(protocol, "https") == 0;
+	b->single = strcmp(mode, "single") == 0;
+	if (b->single && cli_has(a, CLI_BATCH)) {
+		return err_set(d, ERR_INVALID, "--batch and --mode single exclude each other");
+	}
+	e = cli_number(a, CLI_SIZE, CLI_SIZE_KIND, 0, LIMIT_MESSAGE, 1024, &b->size, d);
+	if (e == ERR_OK) {
+		e = cli_number(a, CLI_CONNECTIONS, CLI_COUNT_KIND, 1, BENCH_CONNECTIONS_MAX, 1,
+			       &b->connections, d);
+	}
+	if (e == ERR_OK) {
+		e = cli_number(a, CLI_BATCH, CLI_COUNT_KIND, 1, 100000, b->single ? 1 : 100, &b->batch,
+			       d);
+	}
+	if (e == ERR_OK) {
+		e = cli_number(a, CLI_IN_FLIGHT, CLI_COUNT_KIND, 1, BENCH_IN_FLIGHT_MAX,
+			       b->single ? 256 : 16, &b->in_flight, d);
+	}
+	if (e == ERR_OK) {
+		e = cli_number(a, CLI_DURATION, CLI_MS_KIND, 100, DURATION_MOST_MS, DURATION_MS,
+			       &b->duration_ms, d);
+	}
+	if (e == ERR_OK) {
+		e = cli_number(a, CLI_RATE, CLI_COUNT_KIND, 1, RATE_MOST, 0, &b->rate, d);
+	}
+	if (e == ERR_OK && b->batch * (b->size + 8) > LIMIT_MESSAGE) {
+		e = err_set(d, ERR_INVALID,
+			    "%" PRIu64 " events of %" PRIu64 " bytes do not fit one send (%d bytes)",
+			    b->batch, b->size, LIMIT_MESSAGE);
+	}
+	return e;
+}
+
+static int finish(struct bench *b, struct bench_worker *workers, struct totals *t)
+{
+	struct err_detail d = {{0}};
+	add_up(b, workers, t);
+	if (b->start_ns == 0) {
+		return cli_failed(b->a, "%s", t->why != NULL ? t->why : "connecting took too long");
+	}
+	if (cli_has(b->a, CLI_JSON)) {
+		print_json(b, t);
+	} else {
+		print_text(b, t);
+	}
+	if (cli_has(b->a, CLI_HISTOGRAM) &&
+	    write_histogram(b->a->v[CLI_HISTOGRAM], t, &d) != ERR_OK) {
+		return cli_failed(b->a, "%s", d.text);
+	}
+	if (t->why != NULL) {
+		(void)fprintf(stderr, "sluice bench: first error: %s\n", t->why);
+	}
+	return t->failed || t->acked + t->late == 0 ? CLI_FAILED : CLI_DONE;
+}
+
+static int run_workers(struct bench *b)
+{
+	struct bench_worker *workers = mem_calloc(b->connections, sizeof *workers);
+	struct totals *t = MEM_NEW(struct totals);
+	int status = CLI_FAILED;
+	if (workers == NULL || t == NULL) {
+		(void)cli_failed(b->a, "out of memory");
+	} else {
+		lock_init(&b->lock);
+		cond_init(&b->changed);
+		start_all(b, workers);
+		int64_t cpu_ns = clock_cpu_ns();
+		for (uint64_t i = 0; i < b->connections; i++) {
+			if (workers[i].started) {
+				thread_join(workers[i].thread);
+			}
+		}
+		t->cpu_seconds = (double)(clock_cpu_ns() - cpu_ns) / 1e9;
+		status = finish(b, workers, t);
+		cond_fini(&b->changed);
+		lock_fini(&b->lock);
+	}
+	mem_free(workers);
+	mem_free(t);
+	return status;
+}
+
+static int run(const struct cli_args *a)
+{
+	struct bench b = {.a = a};
+	struct err_detail d = {{0}};
+	if (read_settings(&b, &d) != ERR_OK) {
+		return cli_wrong(a, "%s", d.text);
+	}
+	enum err e = cli_target_find(a, NULL, &b.target, &d);
+	if (e != ERR_OK) {
+		return cli_failed_err(a, e, &d);
+	}
+	const char *hub = a->v[CLI_HUB];
+	if (hub == NULL && b.target.cs.hub[0] == '\0') {
+		hub = "bench";
+	}
+	e = cli_target_hub(&b.target, hub, &b.hub, &d);
+	int status = e == ERR_OK ? run_workers(&b) : cli_failed_err(a, e, &d);
+	cli_target_fini(&b.target);
+	return status;
+}
+
+const struct cli_command cli_bench = {
+	.name = "bench",
+	.operands = "",
+	.summary = "Generate load and measure acknowledged sends",
+	.more = "The hub (--hub, else the connection string's, else \"bench\") must exist. Latency is from\n"
+		"sending to the acknowledgement of a send; 1 MB is 1,048,576 bytes of event bodies. An\n"
+		"HTTPS connection has one request under way.",
+	.options = CLI_CONNECT | CLI_BIT(HUB) | CLI_BIT(PROTOCOL) | CLI_BIT(MODE) | CLI_BIT(SIZE) |
+		   CLI_BIT(CONNECTIONS) | CLI_BIT(BATCH) | CLI_BIT(IN_FLIGHT) | CLI_BIT(DURATION) |
+		   CLI_BIT(RATE) | CLI_BIT(HISTOGRAM) | CLI_BIT(JSON),
+	.run = run,
+};

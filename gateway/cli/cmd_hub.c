@@ -1,0 +1,218 @@
+/* sluice hub create, list, show, update, delete */
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "gateway/cli/manage.h"
+#include "gateway/units.h"
+
+static void add_retention(struct cli_table *t, const json_t *hub)
+{
+	char ms[UNITS_TEXT];
+	char bytes[UNITS_TEXT];
+	uint64_t keep_ms = (uint64_t)cli_json_number(hub, "retentionMs");
+	uint64_t keep_bytes = (uint64_t)cli_json_number(hub, "retentionBytes");
+	units_ms_text(keep_ms, ms);
+	units_size_text(keep_bytes, bytes);
+	cli_table_add(t, "%s%s%s", keep_ms > 0 ? ms : "forever", keep_bytes > 0 ? ", " : "",
+		      keep_bytes > 0 ? bytes : "");
+}
+
+static const char *created(const json_t *object, char out[CLOCK_ISO_MAX])
+{
+	const json_t *v = json_object_get(object, "createdAt");
+	if (json_is_integer(v)) {
+		clock_iso((int64_t)json_integer_value(v), out);
+	} else {
+		(void)snprintf(out, CLOCK_ISO_MAX, "%s", cli_json_text(object, "createdAt"));
+	}
+	return out;
+}
+
+static void show_list(const json_t *answer)
+{
+	struct cli_table t = {.columns = 6};
+	char iso[CLOCK_ISO_MAX];
+	size_t i;
+	json_t *hub;
+	cli_table_add(&t, "NAME");
+	cli_table_add(&t, "PARTITIONS");
+	cli_table_add(&t, "RETENTION");
+	cli_table_add(&t, "CLEANUP");
+	cli_table_add(&t, "GROUPS");
+	cli_table_add(&t, "CREATED");
+	json_array_foreach(cli_json_list(answer, "hubs"), i, hub) {
+		cli_table_add(&t, "%s", cli_json_text(hub, "name"));
+		cli_table_add(&t, "%" PRId64, cli_json_number(hub, "partitions"));
+		add_retention(&t, hub);
+		cli_table_add(&t, "%s", cli_json_text(hub, "cleanup"));
+		cli_table_add(&t, "%zu", json_array_size(json_object_get(hub, "groups")));
+		cli_table_add(&t, "%s", created(hub, iso));
+	}
+	cli_table_print(&t);
+}
+
+static void show_partitions(const json_t *hub)
+{
+	struct cli_table t = {.columns = 5};
+	size_t i;
+	json_t *p;
+	const json_t *list = json_object_get(hub, "partitionsInfo");
+	if (json_array_size(list) == 0) {
+		return;
+	}
+	cli_table_add(&t, "PARTITION");
+	cli_table_add(&t, "FIRST");
+	cli_table_add(&t, "NEXT");
+	cli_table_add(&t, "SIZE");
+	cli_table_add(&t, "LAST ENQUEUED");
+	json_array_foreach(list, i, p) {
+		char size[UNITS_TEXT];
+		units_size_text((uint64_t)cli_json_number(p, "bytes"), size);
+		cli_table_add(&t, "%" PRId64, cli_json_number(p, "partition"));
+		cli_table_add(&t, "%" PRId64, cli_json_number(p, "beginSequenceNumber"));
+		cli_table_add(&t, "%" PRId64, cli_json_number(p, "nextSequenceNumber"));
+		cli_table_add(&t, "%s", size);
+		cli_table_add(&t, "%s", cli_json_text(p, "lastEnqueuedTime"));
+	}
+	(void)printf("\n");
+	cli_table_print(&t);
+}
+
+static void show_one(const json_t *hub)
+{
+	struct cli_table t = {.columns = 2};
+	char iso[CLOCK_ISO_MAX];
+	size_t i;
+	json_t *group;
+	cli_table_add(&t, "name");
+	cli_table_add(&t, "%s", cli_json_text(hub, "name"));
+	cli_table_add(&t, "partitions");
+	cli_table_add(&t, "%" PRId64, cli_json_number(hub, "partitions"));
+	cli_table_add(&t, "retention");
+	add_retention(&t, hub);
+	cli_table_add(&t, "cleanup");
+	cli_table_add(&t, "%s", cli_json_text(hub, "cleanup"));
+	cli_table_add(&t, "created");
+	cli_table_add(&t, "%s", created(hub, iso));
+	json_array_foreach(json_object_get(hub, "groups"), i, group) {
+		const char *name = json_string_value(group);
+		cli_table_add(&t, "%s", i == 0 ? "groups" : "");
+		cli_table_add(&t, "%s", name != NULL ? name : cli_json_text(group, "name"));
+	}
+	cli_table_print(&t);
+	show_partitions(hub);
+}
+
+/* ---- requests ---------------------------------------------------------------------- */
+
+static int call(const struct cli_args *a, const char *method, const json_t *body,
+		cli_show_fn *show)
+{
+	struct str path = {0};
+	cli_manage_path(&path, "hubs", a->n > 0 ? a->at[0] : NULL, NULL);
+	int status = path.bad ? cli_failed(a, "out of memory")
+			      : cli_manage_run(a, method, path.p, body, show);
+	str_fini(&path);
+	return status;
+}
+
+/* The members for the options that are given. */
+static enum err make_body(const struct cli_args *a, json_t *body, struct err_detail *d)
+{
+	uint64_t v;
+	const char *text;
+	enum err e = cli_number(a, CLI_PARTITIONS, CLI_COUNT_KIND, 1, LIMIT_PARTITIONS, 0, &v, d);
+	if (e == ERR_OK && cli_has(a, CLI_PARTITIONS)) {
+		(void)json_object_set_new(body, "partitions", json_integer((json_int_t)v));
+	}
+	if (e == ERR_OK && cli_has(a, CLI_RETENTION)) {
+		v = 0;
+		if (strcmp(a->v[CLI_RETENTION], "forever") != 0) {
+			e = cli_number(a, CLI_RETENTION, CLI_MS_KIND, 0, INT64_MAX, 0, &v, d);
+		}
+		(void)json_object_set_new(body, "retentionMs", json_integer((json_int_t)v));
+	}
+	if (e == ERR_OK) {
+		e = cli_number(a, CLI_RETENTION_BYTES, CLI_SIZE_KIND, 0, INT64_MAX, 0, &v, d);
+	}
+	if (e == ERR_OK && cli_has(a, CLI_RETENTION_BYTES)) {
+		(void)json_object_set_new(body, "retentionBytes", json_integer((json_int_t)v));
+	}
+	if (e == ERR_OK) {
+		e = cli_choice(a, CLI_CLEANUP, NULL, &text, d);
+	}
+	if (e == ERR_OK && text != NULL) {
+		(void)json_object_set_new(body, "cleanup", json_string(text));
+	}
+	return e;
+}
+
+static int change(const struct cli_args *a, const char *method)
+{
+	struct err_detail d = {{0}};
+	json_t *body = json_object();
+	int status;
+	if (make_body(a, body, &d) != ERR_OK) {
+		status = cli_wrong(a, "%s", d.text);
+	} else if (strcmp(method, "PATCH") == 0 && json_object_size(body) == 0) {
+		status = cli_wrong(a, "nothing to change is given");
+	} else {
+		status = call(a, method, body, NULL);
+	}
+	json_decref(body);
+	return status;
+}
+
+static int run_create(const struct cli_args *a)
+{
+	return change(a, "PUT");
+}
+
+static int run_update(const struct cli_args *a)
+{
+	return change(a, "PATCH");
+}
+
+static int run_list(const struct cli_args *a)
+{
+	return call(a, "GET", NULL, show_list);
+}
+
+static int run_show(const struct cli_args *a)
+{
+	return call(a, "GET", NULL, show_one);
+}
+
+static int run_delete(const struct cli_args *a)
+{
+	return call(a, "DELETE", NULL, NULL);
+}
+
+#define HUB_OPTIONS                                                                            \
+	(CLI_CONNECT | CLI_BIT(JSON) | CLI_BIT(PARTITIONS) | CLI_BIT(RETENTION) |              \
+	 CLI_BIT(RETENTION_BYTES) | CLI_BIT(CLEANUP))
+
+const struct cli_command cli_hub_create = {
+	.name = "hub create", .operands = "H", .least = 1, .most = 1,
+	.summary = "Make an event hub", .options = HUB_OPTIONS, .run = run_create,
+};
+const struct cli_command cli_hub_list = {
+	.name = "hub list", .operands = "", .summary = "List the event hubs",
+	.options = CLI_CONNECT | CLI_BIT(JSON), .run = run_list,
+};
+const struct cli_command cli_hub_show = {
+	.name = "hub show", .operands = "H", .least = 1, .most = 1,
+	.summary = "Show an event hub and its partitions",
+	.options = CLI_CONNECT | CLI_BIT(JSON), .run = run_show,
+};
+const struct cli_command cli_hub_update = {
+	.name = "hub update", .operands = "H", .least = 1, .most = 1,
+	.summary = "Change an event hub", .options = HUB_OPTIONS, .run = run_update,
+};
+const struct cli_command cli_hub_delete = {
+	.name = "hub delete", .operands = "H", .least = 1, .most = 1,
+	.summary = "Delete an event hub with all its events",
+	.options = CLI_CONNECT | CLI_BIT(JSON), .run = run_delete,
+};

@@ -1,0 +1,12 @@
+MODULES += cli
+cli_SRC := $(addprefix gateway/cli/,cli.c args.c target.c input.c manage.c \
+	frame.c client.c client_input.c client_rpc.c client_message.c \
+	http_answer.c http_client.c event_json.c \
+	cmd_connection_string.c cmd_token.c cmd_hub.c cmd_group.c cmd_policy.c \
+	cmd_send.c cmd_receive.c cmd_bench.c bench_amqp.c bench_https.c)
+
+TESTS += cli
+cli_TEST_SRC := $(addprefix test/unit/cli/,main.c test_args.c test_client.c test_event_json.c \
+	test_frame.c test_http.c test_input.c test_target.c)
+cli_TEST_LINK := cli config amqp_wire net auth base
+cli_TEST_LIBS := $(LIBS_jansson) $(LIBS_uv) $(LIBS_ssl)

@@ -1,0 +1,235 @@
+#!/bin/bash
+# Every command of the command line against one server on free ports. Prints
+# "ok NAME" or "not ok NAME reason"; exit status 1 when one failed.
+# SLUICE_BIN: the binary (build/sluice).
+set -u
+
+bin=$(readlink -f "${SLUICE_BIN:-build/sluice}")
+[ -x "$bin" ] || { echo "not ok binary $bin is missing"; exit 1; }
+dir=$(mktemp -d /tmp/sluice-cli-XXXXXX)
+cd "$dir" || exit 1
+failed=0
+server=
+unset SLUICE_CONNECTION_STRING SLUICE_CA SLUICE_HTTPS SLUICE_CONFIG
+export SLUICE_DATA=$dir/data
+
+finish() {
+	[ -n "$server" ] && kill "$server" 2>/dev/null && wait "$server" 2>/dev/null
+	rm -rf "$dir"
+}
+trap finish EXIT
+
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1 $2"; failed=1; }
+
+# name, expected status, command...: output in $out, messages in $err
+try() {
+	local name=$1 want=$2 got
+	shift 2
+	timeout 60 "$@" >"$dir/out" 2>"$dir/err"
+	got=$?
+	out=$(cat "$dir/out")
+	err=$(cat "$dir/err")
+	if [ "$got" != "$want" ]; then
+		not_ok "$name" "status $got instead of $want: $(tr '\n' ' ' <<<"$err" | cut -c1-300)"
+		return 1
+	fi
+	return 0
+}
+# name, expected status, pattern, command...: the pattern is in output or messages
+see() {
+	local name=$1 want=$2 pattern=$3
+	shift 3
+	try "$name" "$want" "$@" || return 1
+	if grep -qe "$pattern" "$dir/out" "$dir/err"; then
+		ok "$name"
+	else
+		not_ok "$name" "no \"$pattern\" in: $(cat "$dir/out" "$dir/err" | tr '\n' ' ' | cut -c1-300)"
+	fi
+}
+# name, command...: succeeds
+done_by() {
+	local name=$1
+	shift
+	try "$name" 0 "$@" && ok "$name"
+}
+# name, expected text, actual text
+same() {
+	if [ "$2" = "$3" ]; then
+		ok "$1"
+	else
+		not_ok "$1" "$(tr '\n' ' ' <<<"\"${3:0:200}\" instead of \"${2:0:200}\"")"
+	fi
+}
+
+start() {
+	"$bin" serve --data data --amqps 127.0.0.1:0 --https 127.0.0.1:0 --metrics 127.0.0.1:0 "$@" \
+		>ready 2>>log &
+	server=$!
+	for _ in $(seq 200); do
+		grep -q '"event":"ready"' ready && return 0
+		kill -0 "$server" 2>/dev/null || break
+		sleep 0.1
+	done
+	not_ok start "the server did not become ready: $(tail -2 log | tr '\n' ' ')"
+	exit 1
+}
+stop() {
+	kill "$server"
+	wait "$server"
+	local status=$?
+	server=
+	return $status
+}
+
+# ---- without a server ------------------------------------------------------------
+see help 0 "connection-string" "$bin" help
+see version 0 "^sluice [0-9]" "$bin" version
+see no-command 2 "usage: sluice" "$bin"
+see unknown-command 2 "unknown command" "$bin" frobnicate
+see unknown-option 2 "unknown option --bogus" "$bin" send h --bogus
+see serve-help 0 "amqps ADDR:PORT" "$bin" serve --help
+see serve-unknown-setting 2 "unknown setting --nonsense" "$bin" serve --nonsense x
+see serve-bad-variable 1 "SLUICE_SHARDS" env SLUICE_SHARDS=x "$bin" serve --print-config
+see serve-print-config 0 "shards .*= 4 .*variable SLUICE_SHARDS" env SLUICE_SHARDS=4 "$bin" serve --print-config
+echo '{"shards": 4, "wrong": 1}' >bad.json
+see serve-bad-file 1 'bad.json: "wrong": unknown setting' "$bin" serve --config bad.json
+see no-server 1 "data/keys" "$bin" hub list
+see token-offline 0 "^SharedAccessSignature sr=sb%3A%2F%2Flocalhost%2Fh%2Fpublishers%2Fp&sig=" \
+	"$bin" token --key-name n --key k --hub h --publisher p
+see refused-connection 1 "127.0.0.1:1" "$bin" send h /dev/null --connection-string \
+	"Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k"
+
+# ---- with one ----------------------------------------------------------------------
+start --hub first:4 --hub bench:4
+ok start
+see emulator-off 1 "plain AMQP is off" "$bin" connection-string --emulator
+try connection-string 0 "$bin" connection-string --hub first
+cs=$out
+if grep -q "^Endpoint=sb://localhost:[0-9]*/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=.*;EntityPath=first$" <<<"$cs"; then
+	ok connection-string
+else
+	not_ok connection-string "$cs"
+fi
+
+done_by hub-create "$bin" hub create second --partitions 2 --retention 1h --retention-bytes 64MiB
+see hub-create-again 1 "exist" "$bin" hub create second
+see hub-list 0 "second *2 *1h, 64MiB *delete" "$bin" hub list
+see hub-list-json 0 '"name": "second"' "$bin" hub list --json
+done_by hub-update "$bin" hub update second --partitions 3 --retention forever
+see hub-show 0 "partitions *3" "$bin" hub show second
+see hub-shrink 1 "sluice hub update" "$bin" hub update second --partitions 1
+done_by hub-slash "$bin" hub create team/one --partitions 1
+see hub-slash-show 0 "name *team/one" "$bin" hub show team/one
+see hub-missing 1 "nowhere" "$bin" hub show nowhere
+
+done_by group-create "$bin" group create second readers
+see group-list 0 "^readers" "$bin" group list second
+done_by group-delete "$bin" group delete second readers
+see group-delete-again 1 "sluice group delete" "$bin" group delete second readers
+
+see policy-create 0 "^rights *listen" "$bin" policy create reader --hub second --rights listen
+see policy-list 0 "^reader *listen" "$bin" policy list --hub second
+try policy-show 0 "$bin" policy show reader --hub second --json
+before=$out
+see policy-rotate 0 "primary" "$bin" policy rotate reader --hub second
+try policy-show 0 "$bin" policy show reader --hub second --json
+[ "$before" != "$out" ] && ok policy-rotated || not_ok policy-rotated "the key is unchanged"
+see policy-namespace 0 "^RootManageSharedAccessKey *send,listen,manage" "$bin" policy list
+
+# ---- events --------------------------------------------------------------------------
+seq 1 5000 >numbers
+see send-file 0 "^5000 events sent" "$bin" send first numbers
+try receive-all 0 "$bin" receive first
+same receive-all "$(md5sum <numbers)" "$(sort -n "$dir/out" | md5sum)"
+done_by receive-count "$bin" receive first --count 7
+same receive-count-lines 7 "$(wc -l <"$dir/out")"
+see send-stdin 0 "^3 events sent" bash -c "printf 'a\n\nc' | '$bin' send second --key k1 --property color=blue -"
+try receive-json 0 "$bin" receive second --json
+same receive-json "a||c" "$(python3 -c '
+import json, sys
+events = [json.loads(l) for l in open(sys.argv[1])]
+assert len({e["partition"] for e in events}) == 1
+assert [e["sequenceNumber"] for e in events] == [0, 1, 2]
+assert all(e["partitionKey"] == "k1" and e["properties"] == {"color": "blue"} for e in events)
+print("|".join(e["body"] for e in events))' "$dir/out" 2>&1)"
+see send-whole 0 "^1 event sent" "$bin" send second --whole --partition 1 numbers
+try receive-whole 0 "$bin" receive second --partition 1 --from sequence=0 --json
+same receive-whole "$(md5sum <numbers)" "$(tail -n 1 "$dir/out" | python3 -c '
+import json, sys
+sys.stdout.write(json.loads(sys.stdin.read())["body"])' | md5sum)"
+head -c 100000 /dev/urandom >binary
+see send-binary 0 "^1 event sent" "$bin" send team/one --whole binary
+try receive-binary 0 "$bin" receive team/one --json
+same receive-binary "$(md5sum <binary)" "$(python3 -c '
+import base64, json, sys
+sys.stdout.buffer.write(base64.b64decode(json.load(open(sys.argv[1]))["bodyBase64"]))' "$dir/out" | md5sum)"
+done_by receive-latest "$bin" receive first --from latest
+same receive-latest-empty "" "$out"
+done_by receive-time "$bin" receive first --from time=-1h --count 1
+done_by receive-future "$bin" receive first --from time=2099-01-01T00:00:00Z
+same receive-future-empty "" "$out"
+head -c 2000000 /dev/zero | tr '\0' x >huge
+see send-too-large 1 "sluice send" "$bin" send first huge
+see send-no-hub 1 "could not be found" "$bin" send nowhere numbers
+see receive-no-group 1 "could not be found" "$bin" receive first --group nowhere
+see send-no-partition 1 "sluice send" "$bin" send first --partition 99 numbers
+try receive-head 0 bash -c "set -o pipefail; '$bin' receive first | head -n 1" && ok receive-head
+
+# --follow sees what is sent later
+timeout 60 "$bin" receive second --follow --from latest --count 2 >followed 2>follow.err &
+follower=$!
+for _ in $(seq 50); do
+	printf 'x\ny\n' | "$bin" send second --partition 0 2>/dev/null
+	sleep 0.2
+	kill -0 $follower 2>/dev/null || break
+done
+wait $follower
+same receive-follow "x y" "$(head -n 2 followed | tr '\n' ' ' | sed 's/ $//')"
+
+# ---- keys ------------------------------------------------------------------------------
+try hub-policy 0 "$bin" connection-string --hub second --policy reader
+reader=$out
+see listen-receives 0 "a" "$bin" receive second --connection-string "$reader"
+see listen-may-not-send 1 "unauthorized" "$bin" send second numbers --connection-string "$reader"
+see listen-may-not-manage 1 "sluice hub delete" "$bin" hub delete second --connection-string "$reader" \
+	--https "127.0.0.1:$(sed 's/.*"https":"127.0.0.1:\([0-9]*\)".*/\1/' ready)"
+see wrong-key 1 "InvalidSignature\|unauthorized\|Unauthorized" "$bin" receive first --connection-string \
+	"$(sed 's/SharedAccessKey=[^;]*/SharedAccessKey=d3Jvbmc=/' <<<"$cs")"
+see wrong-hub 1 "is for the hub" "$bin" receive second --connection-string "$cs"
+see by-variable 0 "1" env SLUICE_CONNECTION_STRING="$cs" "$bin" receive first --count 1
+see untrusted 1 "certificate" "$bin" receive first --connection-string "$cs" --ca /etc/ssl/certs/ca-certificates.crt
+see token-online 0 "^SharedAccessSignature " "$bin" token --hub first --ttl 5m
+
+# ---- load --------------------------------------------------------------------------------
+for how in "--protocol amqp --mode batch" "--protocol amqp --mode single" \
+	"--protocol https --mode batch" "--protocol https --mode single" \
+	"--rate 500 --batch 10 --connections 3"; do
+	name="bench $(tr -d - <<<"$how")"
+	try "${name// /-}" 0 "$bin" bench $how --duration 1s --size 200 --json --histogram hist &&
+		same "${name// /-}" fine "$(python3 -c '
+import json, sys
+r = json.load(open(sys.argv[1]))
+assert r["errors"] == 0 and r["events"] > 0, r
+l = r["latencyMs"]
+assert 0 < l["p50"] <= l["p99"] <= l["p999"] <= l["max"], r
+assert r["rate"] == 0 or 400 <= r["eventsPerSecond"] <= 520, r
+print("fine")' "$dir/out" 2>&1)"
+done
+see bench-histogram 0 "Percentile" cat hist
+see bench-no-hub 1 "could not be found" "$bin" bench --hub nowhere --duration 1s
+see bench-text 0 "throughput .*events/s" "$bin" bench --duration 500ms
+
+# ---- after a restart, plain --------------------------------------------------------------
+stop && ok stop || not_ok stop "status $?"
+see after-stop 1 "sluice receive" "$bin" receive first
+start --amqp 127.0.0.1:0
+try emulator-string 0 "$bin" connection-string --emulator --hub first
+see emulator-string 0 "UseDevelopmentEmulator=true" echo "$out"
+try receive-plain 0 "$bin" receive first --connection-string "$(cat "$dir/out")"
+same receive-plain "$(md5sum <numbers)" "$(sort -n "$dir/out" | md5sum)"
+done_by hub-delete "$bin" hub delete second
+see hub-deleted 1 "second" "$bin" hub show second
+stop && ok stop-again || not_ok stop-again "status $?"
+
+exit $failed

@@ -1,0 +1,10 @@
+#ifndef TEST_UNIT_AMQP_FRONT_SUITES_H
+#define TEST_UNIT_AMQP_FRONT_SUITES_H
+
+#include <check.h>
+
+Suite *filter_suite(void);
+Suite *guard_suite(void);
+Suite *kafka_value_suite(void);
+
+#endif
