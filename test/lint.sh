@@ -21,7 +21,7 @@ allowed() {
 	gateway/core) echo "base auth throttle store" ;;
 	gateway/net) echo "base" ;;
 	gateway/amqp | gateway/http) echo "base auth gateway/core gateway/net gateway/wire" ;;
-	gateway/cli) echo "base auth gateway/net/dial.h gateway/wire" ;;
+	gateway/cli) echo "base auth gateway/net/dial.h gateway/wire gateway/units.h gateway/config.h" ;;
 	gateway) echo "base auth store gateway" ;;
 	*) echo "?" ;;
 	esac

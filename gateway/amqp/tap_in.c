@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 
 enum {
 	UNIT_HEAD = 8,		/* a protocol header, or the fixed part of a frame header */

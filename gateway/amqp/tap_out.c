@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 
 enum {
 	UNIT_HEAD = 8,

@@ -5,7 +5,7 @@
  * of performatives (specification §2.7, §2.8, §5.3). The only place of this
  * folder that includes the codec. */
 
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 
 enum cli_performative {
 	WIRE_OPEN = 0x10,

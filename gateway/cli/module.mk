@@ -8,5 +8,5 @@ cli_SRC := $(addprefix gateway/cli/,cli.c args.c target.c input.c manage.c \
 TESTS += cli
 cli_TEST_SRC := $(addprefix test/unit/cli/,main.c test_args.c test_client.c test_event_json.c \
 	test_frame.c test_http.c test_input.c test_target.c)
-cli_TEST_LINK := cli config amqp_wire net auth base
+cli_TEST_LINK := cli config wire net auth base
 cli_TEST_LIBS := $(LIBS_jansson) $(LIBS_uv) $(LIBS_ssl)

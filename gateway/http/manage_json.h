@@ -4,7 +4,7 @@
 /* Bodies of the management API, read and written. Unknown members are refused by
  * name, so that a misspelt setting does not go unnoticed. Pure; any thread. */
 
-#include "store/catalog/catalog.h"
+#include "gateway/core/core.h"
 
 enum { HTTP_PARTITIONS_DEFAULT = 4 };
 

@@ -3,7 +3,7 @@
 
 /* The AMQP section codec: the only place of this folder that knows where it is. */
 
-#include "gateway/amqp/codec.h"
-#include "gateway/amqp/event.h"
+#include "gateway/wire/codec.h"
+#include "gateway/wire/event.h"
 
 #endif

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

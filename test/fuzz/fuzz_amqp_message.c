@@ -1,7 +1,7 @@
 /* A delivery, plain and as a batch; what is stored must be fit to send on. */
 
 #include <stdlib.h>
-#include "gateway/amqp/event.h"
+#include "gateway/wire/event.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,4 +1,4 @@
-#include "gateway/amqp/event.h"
+#include "gateway/wire/event.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "gateway/amqp/codec.h"
-#include "gateway/amqp/event.h"
+#include "gateway/wire/codec.h"
+#include "gateway/wire/event.h"
 #include "test/unit/amqp/golden.h"
 #include "test/unit/amqp/wire_help.h"
 

@@ -1,7 +1,7 @@
 #include "gateway/amqp/tap.h"
 
 #include "base/mem.h"
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 #include "test/unit/amqp/golden.h"
 #include "test/unit/amqp/wire_help.h"
 

@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 #include "gateway/amqp/guard.h"
 #include "test/unit/amqp_front/suites.h"
 

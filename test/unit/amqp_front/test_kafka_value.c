@@ -1,5 +1,5 @@
-#include "gateway/amqp/codec.h"
-#include "gateway/amqp/event.h"
+#include "gateway/wire/codec.h"
+#include "gateway/wire/event.h"
 #include "gateway/amqp/kafka_value.h"
 #include "test/unit/amqp_front/suites.h"
 

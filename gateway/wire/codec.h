@@ -1,5 +1,5 @@
-#ifndef GATEWAY_AMQP_CODEC_H
-#define GATEWAY_AMQP_CODEC_H
+#ifndef GATEWAY_WIRE_CODEC_H
+#define GATEWAY_WIRE_CODEC_H
 
 /* AMQP 1.0 types (specification part 1), bounded: reading never allocates and
  * never follows a length past the end; nesting is limited to

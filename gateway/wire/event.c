@@ -1,9 +1,9 @@
-#include "gateway/amqp/event.h"
+#include "gateway/wire/event.h"
 
 #include <string.h>
 
 #include "base/limits.h"
-#include "gateway/amqp/event_priv.h"
+#include "gateway/wire/event_priv.h"
 
 enum {
 	/* Reserved annotations one event may carry. Each name may stand once in a

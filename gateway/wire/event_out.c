@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "gateway/amqp/event.h"
-#include "gateway/amqp/event_priv.h"
+#include "gateway/wire/event.h"
+#include "gateway/wire/event_priv.h"
 
 enum {
 	DECIMAL_MAX = 20,	/* "-9223372036854775808" */

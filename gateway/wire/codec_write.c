@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 
 static void put1(struct str *s, uint8_t a)
 {

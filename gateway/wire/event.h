@@ -1,5 +1,5 @@
-#ifndef GATEWAY_AMQP_EVENT_H
-#define GATEWAY_AMQP_EVENT_H
+#ifndef GATEWAY_WIRE_EVENT_H
+#define GATEWAY_WIRE_EVENT_H
 
 /* Events between the wire and the log. Coming in, a delivery's bytes become one
  * unsealed RecordBatch, each event one record whose value is its sections
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/batch.h"
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 
 /* Values of transfer.message-format. Macros, because the second does not fit an
  * int: both compare safely with uint32_t. */

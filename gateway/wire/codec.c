@@ -1,4 +1,4 @@
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* A message cut into its sections: amqp_message_read of event.h. */
 
-#include "gateway/amqp/event.h"
-#include "gateway/amqp/event_priv.h"
+#include "gateway/wire/event.h"
+#include "gateway/wire/event_priv.h"
 
 enum {
 	SECTION_HEAD = 3,	/* 0x00 0x53 code */

@@ -1,6 +1,6 @@
 /* What can be asked of values that were read: codec.h. */
 
-#include "gateway/amqp/codec.h"
+#include "gateway/wire/codec.h"
 
 /* Descriptors by symbol (AMQP 1.0 §2.7, §2.8.14, §3.2, §5.3.3). */
 static const struct {

@@ -1,9 +1,9 @@
-#ifndef GATEWAY_AMQP_EVENT_PRIV_H
-#define GATEWAY_AMQP_EVENT_PRIV_H
+#ifndef GATEWAY_WIRE_EVENT_PRIV_H
+#define GATEWAY_WIRE_EVENT_PRIV_H
 
 /* What event.c, event_out.c and event_sections.c share. */
 
-#include "gateway/amqp/event.h"
+#include "gateway/wire/event.h"
 
 /* How far amqp_sections_read looks into each section. */
 enum amqp_check {

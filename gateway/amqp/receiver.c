@@ -1,0 +1,572 @@
+/* Links on which the client receives: one partition in one group, read from the
+ * recent-entry cache, else by a reader thread, else watched. Everything is sent
+ * settled: a log keeps no state of a delivery, and the Python SDK asks for
+ * unsettled transfers but never settles one. */
+
+#include <string.h>
+
+#include <proton/delivery.h>
+#include <proton/session.h>
+#include <proton/terminus.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "gateway/wire/event.h"
+#include "gateway/amqp/filter.h"
+#include "gateway/amqp/kafka_value.h"
+#include "gateway/amqp/link.h"
+
+enum {
+	READ_BYTES = 256 << 10,		/* of one read */
+	EVENT_KEEP = 256 << 10,		/* a larger encoding buffer is given back */
+	/* What Proton may hold over all sessions of a connection whose peer has
+	 * closed their windows, and the least that each may have. */
+	CONN_OUT_MAX = 4 << 20,
+	SESSION_OUT_MIN = 32 << 10,
+};
+
+#define FILTER_NAME "apache.org:selector-filter:string"
+#define RUNTIME_METRIC "com.microsoft:enable-receiver-runtime-metric"
+
+enum receiver_state {
+	RECEIVER_IDLE,		/* next_seq may be read */
+	RECEIVER_SEEKING,	/* the start is being looked up */
+	RECEIVER_READING,	/* a reader thread is at it */
+	RECEIVER_WATCHING,	/* at the end: woken by new events */
+};
+
+struct amqp_receiver {
+	struct amqp_link link;
+	struct core_reader *reader;
+	struct store_partition *partition;	/* kept for operations that are out */
+	uint32_t hub_id;
+	uint32_t partition_id;
+	bool wants_metric;
+	enum receiver_state state;
+	int64_t next_seq;		/* to be sent next */
+	int64_t fetched_seq;		/* from where `batches` were asked for */
+	struct store_batches batches;
+	uint32_t at;			/* of batches */
+	bool is_walking;		/* `iter` stands in batches.v[at] */
+	struct batch_iter iter;
+	uint64_t next_tag;
+	bool was_served;		/* since the last tick */
+	struct store_position position;	/* for the runtime metric */
+	struct store_seek seek;
+	struct store_read read;
+	struct store_watch watch;
+};
+
+static struct amqp_receiver *receiver_of(struct amqp_link *link)
+{
+	return (struct amqp_receiver *)(void *)link;
+}
+
+/* ---- operations that are out ------------------------------------------------ */
+
+static void operation_out(struct amqp_receiver *r, enum receiver_state state)
+{
+	r->state = state;
+	r->link.outstanding++;
+	r->link.conn->outstanding++;
+}
+
+/* Frees what only operations needed; then perhaps the link and the connection. */
+static void operation_back(struct amqp_receiver *r)
+{
+	struct amqp_conn *conn = r->link.conn;
+	if (r->link.has_ended) {
+		store_partition_drop(&r->partition);
+	}
+	(void)amqp_link_release(&r->link);
+	amqp_conn_release(conn);
+}
+
+static void batches_drop(struct amqp_receiver *r)
+{
+	store_batches_drop(&r->batches);
+	r->at = 0;
+	r->is_walking = false;
+}
+
+static void go_on(struct amqp_receiver *r)
+{
+	r->state = RECEIVER_IDLE;
+	amqp_link_ready(&r->link);
+	amqp_conn_wake(r->link.conn);
+}
+
+static void on_seek_done(struct msg *m)
+{
+	struct amqp_receiver *r = (struct amqp_receiver *)(void *)((char *)m - offsetof(struct amqp_receiver, seek.msg));
+	if (!r->link.has_ended) {
+		if (r->seek.err != ERR_OK) {
+			amqp_link_fail(&r->link, r->seek.err, NULL, "");
+		} else {
+			r->next_seq = r->seek.seq;
+			go_on(r);
+		}
+	}
+	operation_back(r);
+}
+
+static void on_read_done(struct msg *m)
+{
+	struct amqp_receiver *r = (struct amqp_receiver *)(void *)((char *)m - offsetof(struct amqp_receiver, read.msg));
+	if (r->link.has_ended) {
+		store_batches_drop(&r->read.out);
+	} else if (r->read.err != ERR_OK) {
+		store_batches_drop(&r->read.out);
+		amqp_link_fail(&r->link, r->read.err, NULL, "");
+	} else {
+		r->batches = r->read.out;	/* with its references */
+		r->read.out.n = 0;
+		r->at = 0;
+		go_on(r);
+	}
+	operation_back(r);
+}
+
+static void on_watch_done(struct msg *m)
+{
+	struct amqp_receiver *r = (struct amqp_receiver *)(void *)((char *)m - offsetof(struct amqp_receiver, watch.msg));
+	if (!r->link.has_ended) {
+		if (r->watch.err != ERR_OK) {
+			amqp_link_fail(&r->link, r->watch.err, NULL, "");
+		} else {
+			go_on(r);
+		}
+	}
+	operation_back(r);
+}
+
+static void start_seek(struct amqp_receiver *r, const struct core_start *from)
+{
+	r->seek = (struct store_seek){
+		.reply_to = r->link.conn->mailbox,
+		.done = on_seek_done,
+		.after_ms = from->time_ms,
+		.inclusive = from->inclusive,
+	};
+	operation_out(r, RECEIVER_SEEKING);
+	core_seek(r->reader, &r->seek);
+}
+
+static void start_read(struct amqp_receiver *r)
+{
+	memset(&r->read, 0, sizeof r->read);
+	r->read.reply_to = r->link.conn->mailbox;
+	r->read.done = on_read_done;
+	r->read.from = r->next_seq;
+	r->read.max_bytes = READ_BYTES;
+	operation_out(r, RECEIVER_READING);
+	core_read(r->reader, &r->read);
+}
+
+static void start_watch(struct amqp_receiver *r)
+{
+	r->watch = (struct store_watch){
+		.reply_to = r->link.conn->mailbox,
+		.done = on_watch_done,
+		.seq = r->next_seq,
+	};
+	operation_out(r, RECEIVER_WATCHING);
+	core_watch(r->reader, &r->watch);
+}
+
+/* ---- what to send next -------------------------------------------------------- */
+
+/* More batches, at once (ERR_OK) or later (ERR_AGAIN). */
+static enum err fetch(struct amqp_receiver *r)
+{
+	if (r->state != RECEIVER_IDLE) {
+		return ERR_AGAIN;
+	}
+	enum err e = core_read_recent(r->reader, r->next_seq, READ_BYTES, &r->batches);
+	r->at = 0;
+	r->fetched_seq = r->next_seq;
+	if (e == ERR_AGAIN) {
+		start_read(r);
+		return ERR_AGAIN;
+	}
+	if (e == ERR_RANGE || (e == ERR_OK && r->batches.n == 0)) {
+		start_watch(r);
+		return ERR_AGAIN;
+	}
+	return e;
+}
+
+static const struct store_batch *current(const struct amqp_receiver *r)
+{
+	return &r->batches.v[r->at];
+}
+
+static void leave_batch(struct amqp_receiver *r)
+{
+	int64_t after = current(r)->base_seq + current(r)->count;
+	r->next_seq = after > r->next_seq ? after : r->next_seq;
+	r->is_walking = false;
+	r->at++;
+}
+
+static bool is_passed_over(const struct store_batch *b, int64_t next_seq)
+{
+	struct batch_head head;
+	return b->base_seq + b->count <= next_seq ||
+	       (b->encoding == BATCH_KAFKA && batch_head_read(b->batch, &head) == ERR_OK &&
+		amqp_kafka_is_control(&head));
+}
+
+/* The next event at or past next_seq; it borrows from the current batch.
+ * ERR_AGAIN: nothing at present, an operation is out. */
+static enum err next_event(struct amqp_receiver *r, struct batch_record *out)
+{
+	for (;;) {
+		if (r->is_walking) {
+			enum err e = batch_iter_next(&r->iter, out);
+			if (e == ERR_EOF) {
+				leave_batch(r);
+			} else if (e != ERR_OK) {
+				return ERR_CORRUPT;
+			} else if (current(r)->base_seq + out->offset_delta >= r->next_seq) {
+				return ERR_OK;
+			}
+		} else if (r->at < r->batches.n) {
+			if (is_passed_over(current(r), r->next_seq)) {
+				leave_batch(r);
+			} else if (batch_iter_init(&r->iter, current(r)->batch) != ERR_OK) {
+				return ERR_CORRUPT;
+			} else {
+				r->is_walking = true;
+			}
+		} else {
+			if (r->batches.n != 0 && r->fetched_seq == r->next_seq) {
+				return ERR_CORRUPT;	/* a read that leads nowhere */
+			}
+			batches_drop(r);
+			enum err e = fetch(r);
+			if (e != ERR_OK) {
+				return e;
+			}
+		}
+	}
+}
+
+/* ---- sending ---------------------------------------------------------------------- */
+
+static enum err encode(struct amqp_receiver *r, const struct batch_record *rec, struct str *out)
+{
+	const struct store_batch *b = current(r);
+	struct amqp_outbound o = {
+		.sequence = b->base_seq + rec->offset_delta,
+		.enqueued_ms = b->append_ms,
+		.partition_key = b->key,
+		.runtime_metric = r->wants_metric,
+		.last_sequence = r->position.next_seq - 1,
+		.last_enqueued_ms = r->position.last_enqueued_ms,
+		.retrieved_ms = r->wants_metric ? clock_wall_ms() : 0,
+	};
+	if (b->encoding != BATCH_KAFKA) {
+		return rec->has_value ? amqp_outbound_write(rec->value, &o, out) : ERR_CORRUPT;
+	}
+	struct str value = {.max = 0};
+	enum err e = amqp_kafka_value(rec, &value);
+	if (e == ERR_OK) {
+		e = amqp_outbound_write(span_of(value.p, value.len), &o, out);
+	}
+	str_fini(&value);
+	return e;
+}
+
+static enum err send_event(struct amqp_receiver *r, const struct batch_record *rec, size_t *bytes)
+{
+	struct str *out = &r->link.conn->loop->event;
+	pn_link_t *pn = r->link.pn;
+	if (out->bad || out->cap > EVENT_KEEP) {
+		str_fini(out);
+		out->bad = false;
+	}
+	out->len = 0;
+	enum err e = encode(r, rec, out);
+	if (e == ERR_OK && out->bad) {
+		e = ERR_NOMEM;
+	}
+	if (e != ERR_OK) {
+		return e;
+	}
+	uint8_t tag[8];
+	put_u64(tag, r->next_tag++);
+	pn_delivery_t *d = pn_delivery(pn, pn_dtag((const char *)tag, sizeof tag));
+	if (d == NULL) {
+		return ERR_NOMEM;
+	}
+	pn_link_send(pn, out->p, out->len);
+	pn_delivery_settle(d);	/* and advances */
+	*bytes += out->len;
+	r->next_seq = current(r)->base_seq + rec->offset_delta + 1;
+	return ERR_OK;
+}
+
+static bool session_has_room(const struct amqp_receiver *r)
+{
+	size_t share = CONN_OUT_MAX / (r->link.conn->n_sessions + 1);
+	share = share < SESSION_OUT_MIN ? SESSION_OUT_MIN : share;
+	share = share > AMQP_SESSION_OUT_MAX ? AMQP_SESSION_OUT_MAX : share;
+	return pn_session_outgoing_bytes(pn_link_session(r->link.pn)) < share;
+}
+
+static void fail(struct amqp_receiver *r, enum err e)
+{
+	struct err_detail d = {""};
+	if (e == ERR_CORRUPT) {
+		log_error("AMQP-STORED-EVENT-DAMAGED", "conn=%llu entity=%s sequence=%lld",
+			  (unsigned long long)r->link.conn->id, log_quote(r->link.path),
+			  (long long)r->next_seq);
+	} else if (e == ERR_NOT_FOUND) {
+		err_set(&d, e, "The messaging entity 'sb://%s/%.300s' could not be found.",
+			core_host(r->link.conn->front->core), r->link.path);
+	}
+	amqp_link_fail(&r->link, e, NULL, d.text);
+}
+
+static void on_push(struct amqp_link *link)
+{
+	struct amqp_receiver *r = receiver_of(link);
+	size_t bytes = 0;
+	uint32_t events = 0;
+	enum err e = ERR_OK;
+	if (r->wants_metric) {
+		e = core_position(link->conn->front->core, r->hub_id, r->partition_id, &r->position);
+	}
+	while (e == ERR_OK && pn_link_credit(link->pn) > 0) {
+		struct batch_record rec;
+		if (!session_has_room(r) || !amqp_conn_has_room(link->conn)) {
+			amqp_link_block(link);
+			break;
+		}
+		if (bytes >= AMQP_ROUND_BYTES) {
+			amqp_link_ready(link);
+			break;
+		}
+		e = next_event(r, &rec);
+		if (e == ERR_OK) {
+			e = send_event(r, &rec, &bytes);
+			events += e == ERR_OK;
+		}
+	}
+	if (events > 0) {
+		r->was_served = true;
+		metric_add(METRIC_EVENTS_OUT, events);
+		metric_add(METRIC_BYTES_OUT, (int64_t)bytes);
+	}
+	if (e != ERR_OK && e != ERR_AGAIN) {
+		fail(r, e);
+	} else if (r->state == RECEIVER_WATCHING && pn_link_get_drain(link->pn)) {
+		(void)pn_link_drained(link->pn);
+	}
+	if (!link->has_ended && r->batches.n != 0) {
+		amqp_conn_tick_by(link->conn, clock_mono_ms() + AMQP_FAST_TICK_MS);
+	}
+}
+
+static void on_flow(struct amqp_link *link)
+{
+	if (pn_link_credit(link->pn) > 0) {
+		amqp_link_ready(link);
+	}
+}
+
+static void on_delivery(struct amqp_link *link, pn_delivery_t *d)
+{
+	(void)link;
+	if (pn_delivery_updated(d)) {
+		pn_delivery_settle(d);
+	}
+}
+
+/* A reader that takes nothing does not pin what was read for it. */
+static void on_tick(struct amqp_link *link, int64_t now_ms)
+{
+	struct amqp_receiver *r = receiver_of(link);
+	if (r->batches.n == 0 || r->state == RECEIVER_READING) {
+		return;
+	}
+	if (!r->was_served) {
+		batches_drop(r);
+		return;
+	}
+	r->was_served = false;
+	amqp_conn_tick_by(link->conn, now_ms + AMQP_FAST_TICK_MS);
+}
+
+static void on_end(struct amqp_link *link)
+{
+	struct amqp_receiver *r = receiver_of(link);
+	if (r->state == RECEIVER_WATCHING && store_unwatch(&r->watch)) {
+		link->outstanding--;
+		link->conn->outstanding--;	/* its stream is there still: nothing to free yet */
+		r->state = RECEIVER_IDLE;
+	}
+	batches_drop(r);
+	core_reader_close(&r->reader);
+	if (link->outstanding == 0) {
+		store_partition_drop(&r->partition);
+	}
+}
+
+static const struct amqp_link_ops receiver_ops = {
+	.what = "receiver",
+	.size = sizeof(struct amqp_receiver),
+	.delivery = on_delivery,
+	.flow = on_flow,
+	.push = on_push,
+	.tick = on_tick,
+	.end = on_end,
+};
+
+/* A reader with a higher level has come, on whatever thread. */
+static void on_stolen(struct msg *m)
+{
+	struct core_stolen *stolen = (struct core_stolen *)(void *)((char *)m - offsetof(struct core_stolen, msg));
+	struct amqp_conn *conn = amqp_conn_find(stolen->conn_id);
+	struct amqp_link *link = conn != NULL ? conn->links : NULL;
+	while (link != NULL && link->id != stolen->link_id) {
+		link = link->next;
+	}
+	if (link != NULL) {
+		amqp_link_fail(link, ERR_STOLEN, NULL, stolen->text);
+	}
+	mem_free(stolen);
+}
+
+/* ---- attaching ------------------------------------------------------------------------ */
+
+/* The selector among the source's filters, whatever describes it. */
+static enum err read_filter(pn_link_t *pn, struct core_start *out, struct err_detail *d)
+{
+	*out = (struct core_start){.from = CORE_EARLIEST};
+	struct str encoded = {.max = LIMIT_AMQP_FRAME};
+	struct amqp_value map = amqp_data_read(pn_terminus_filter(pn_link_remote_source(pn)), &encoded);
+	struct amqp_value v = {.type = AMQP_NULL};
+	enum err e = ERR_OK;
+	if (map.type == AMQP_MAP && amqp_map_find(&map, FILTER_NAME, &v)) {
+		if (v.type == AMQP_DESCRIBED) {
+			struct rd r = rd_of(v.described);
+			v = amqp_read(&r);
+		}
+		if (amqp_is_text(&v)) {
+			e = amqp_filter_parse(v.data, out, d);
+		} else if (v.type != AMQP_NULL) {
+			e = err_set(d, ERR_INVALID, "The filter " FILTER_NAME " is not a string.");
+		}
+	}
+	str_fini(&encoded);
+	return e;
+}
+
+static enum err read_properties(pn_link_t *pn, struct core_reader_options *o, struct err_detail *d)
+{
+	struct str encoded = {.max = LIMIT_AMQP_FRAME};
+	struct amqp_value map = amqp_data_read(pn_link_remote_properties(pn), &encoded);
+	struct amqp_value v;
+	enum err e = ERR_OK;
+	if (map.type == AMQP_MAP && amqp_map_find(&map, "com.microsoft:epoch", &v) &&
+	    v.type != AMQP_NULL) {
+		o->has_epoch = true;
+		if (!amqp_to_i64(&v, &o->epoch) || o->epoch < 0) {
+			e = err_set(d, ERR_INVALID, "com.microsoft:epoch is not a number from 0 up.");
+		}
+	}
+	/* The second spelling is that of one SDK. */
+	if (map.type == AMQP_MAP && (amqp_map_find(&map, "com.microsoft:receiver-name", &v) ||
+				     amqp_map_find(&map, "com.microsoft.com:receiver-name", &v)) &&
+	    amqp_is_text(&v)) {
+		size_t n = v.data.n < sizeof o->name - 1 ? v.data.n : sizeof o->name - 1;
+		for (size_t i = 0; i < n; i++) {
+			uint8_t c = v.data.p[i];
+			o->name[i] = c >= ' ' && c != 0x7f ? (char)c : '?';
+		}
+	}
+	str_fini(&encoded);
+	return e;
+}
+
+static bool is_desired(const struct amqp_conn *conn, const char *capability)
+{
+	const struct amqp_tap_frame *f = conn->frame;
+	for (uint32_t i = 0; f != NULL && i < f->n_capabilities; i++) {
+		if (span_eq_str(f->capabilities[i], capability)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Opens the reader and finds where to begin. */
+static enum err open_reader(struct amqp_receiver *r, const struct core_address *a,
+			    struct core_reader_options *o, const struct core_start *start,
+			    struct err_detail *d)
+{
+	struct amqp_conn *conn = r->link.conn;
+	o->mailbox = conn->mailbox;
+	o->stolen = on_stolen;
+	o->conn_id = conn->id;
+	o->link_id = r->link.id;
+	enum err e = core_reader_open(conn->front->core, a, o, &r->reader, d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	e = core_start_at(r->reader, start, &r->next_seq, d);
+	if (e == ERR_OK || e == ERR_AGAIN) {
+		r->partition = store_partition_hold(core_reader_partition(r->reader));
+	}
+	if (e == ERR_AGAIN) {
+		start_seek(r, start);
+		e = ERR_OK;
+	}
+	if (e != ERR_OK) {
+		core_reader_close(&r->reader);
+	}
+	return e;
+}
+
+void amqp_receiver_attach(struct amqp_conn *conn, pn_link_t *pn, const struct core_address *a)
+{
+	struct err_detail d = {""};
+	int64_t expires = 0;
+	struct core_start start;
+	struct core_reader_options o = {.has_epoch = false};
+	struct amqp_link *link = NULL;
+	enum err e = core_grants_check(conn->front->core, &conn->grants, a->path, AUTH_LISTEN,
+				       clock_wall_ms(), &expires, &d);
+	if (e == ERR_OK) {
+		e = read_filter(pn, &start, &d);
+	}
+	if (e == ERR_OK) {
+		e = read_properties(pn, &o, &d);
+	}
+	if (e == ERR_OK) {
+		link = amqp_link_new(conn, pn, &receiver_ops, a->path);
+		e = link != NULL ? ERR_OK : ERR_NOMEM;
+	}
+	if (e == ERR_OK) {
+		e = open_reader(receiver_of(link), a, &o, &start, &d);
+	}
+	if (e != ERR_OK) {
+		if (link != NULL) {
+			amqp_link_discard(&link);
+		}
+		amqp_link_refuse(conn, pn, e, NULL, d.text, a->path);
+		return;
+	}
+	struct amqp_receiver *r = receiver_of(link);
+	r->hub_id = a->hub_id;
+	r->partition_id = a->partition;
+	r->wants_metric = is_desired(conn, RUNTIME_METRIC);
+	link->right = AUTH_LISTEN;
+	link->expires_ms = expires;
+	pn_link_set_max_message_size(pn, conn->front->options.max_message_bytes);
+	amqp_link_accept(link);
+}
