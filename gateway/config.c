@@ -185,7 +185,8 @@ static enum err check_whole(struct config *c, struct err_detail *d)
 	return e;
 }
 
-/* The command line's own errors are wrong usage. */
+/* Unknown flags and missing values are wrong usage; a bad value is bad
+ * configuration, wherever it came from. */
 static enum err usage_error(enum err e)
 {
 	return e == ERR_INVALID ? ERR_NOT_ALLOWED : e;
@@ -213,7 +214,7 @@ enum err config_load(int argc, char **argv, struct config *out, bool *print,
 		e = take_environment(out, d);
 	}
 	if (e == ERR_OK) {
-		e = usage_error(take_flags(out, argc, argv, d));
+		e = take_flags(out, argc, argv, d);
 	}
 	if (e == ERR_OK) {
 		e = check_whole(out, d);

@@ -14,7 +14,7 @@ static int serve(int argc, char **argv)
 	enum err e = config_load(argc, argv, &config, &print, &d);
 	if (e != ERR_OK) {
 		fprintf(stderr, "sluice serve: %s\n", d.text);
-		return e == ERR_NOT_ALLOWED ? 2 : 1;
+		return config_exit_status(e);
 	}
 	int status = 0;
 	if (print) {

@@ -140,7 +140,7 @@ END_TEST
 static const struct {
 	const char *line;
 	const char *text;
-} bad_flags[] = {
+} usage_flags[] = {
 	{"--kafka 127.0.0.1:9093", "unknown setting --kafka"},
 	{"--sharts=3", "unknown setting --sharts"},
 	{"--", "unexpected argument"},
@@ -150,6 +150,13 @@ static const struct {
 	{"--config", "--config needs a value"},
 	{"--print-config=1", "takes no value"},
 	{"--data a --data b", "--data is given twice"},
+};
+
+/* A bad value is bad configuration, wherever it came from. */
+static const struct {
+	const char *line;
+	const char *text;
+} value_flags[] = {
 	{"--shards 0", "--shards: 0 is outside 1 to 256"},
 	{"--shards 257", "--shards: 257 is outside"},
 	{"--shards x", "--shards: \"x\" is not a whole number"},
@@ -179,10 +186,22 @@ START_TEST(bad_flag_is_wrong_usage)
 	struct config c;
 	struct err_detail d;
 	bool print;
-	enum err e = load(bad_flags[_i].line, &c, &print, &d);
+	enum err e = load(usage_flags[_i].line, &c, &print, &d);
 	ck_assert_int_eq(e, ERR_NOT_ALLOWED);
 	ck_assert_int_eq(config_exit_status(e), 2);
-	ck_assert_msg(strstr(d.text, bad_flags[_i].text) != NULL, "%s", d.text);
+	ck_assert_msg(strstr(d.text, usage_flags[_i].text) != NULL, "%s", d.text);
+}
+END_TEST
+
+START_TEST(bad_value_of_a_flag_is_refused)
+{
+	struct config c;
+	struct err_detail d;
+	bool print;
+	enum err e = load(value_flags[_i].line, &c, &print, &d);
+	ck_assert_int_eq(e, ERR_INVALID);
+	ck_assert_int_eq(config_exit_status(e), 1);
+	ck_assert_msg(strstr(d.text, value_flags[_i].text) != NULL, "%s", d.text);
 }
 END_TEST
 
@@ -278,7 +297,9 @@ Suite *config_suite(void)
 	tcase_add_test(t, environment_yields_to_flags);
 	tcase_add_test(t, bad_variable_is_named);
 	tcase_add_loop_test(t, bad_flag_is_wrong_usage, 0,
-			    (int)(sizeof bad_flags / sizeof *bad_flags));
+			    (int)(sizeof usage_flags / sizeof *usage_flags));
+	tcase_add_loop_test(t, bad_value_of_a_flag_is_refused, 0,
+			    (int)(sizeof value_flags / sizeof *value_flags));
 	tcase_add_loop_test(t, contradiction_is_refused, 0,
 			    (int)(sizeof contradictions / sizeof *contradictions));
 	tcase_add_test(t, plaintext_is_allowed_when_asked);
