@@ -13,7 +13,7 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import amqp_raw  # noqa: E402
 
-BIN = "build/sluice"
+BIN = os.environ.get("SLUICE_BIN", "build/sluice")
 RAW = "build/release/bench/bench_raw"
 SECONDS = float(os.environ.get("BENCH_SECONDS", "6"))
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -125,7 +125,7 @@ for name, size, args in ROWS:
 
 if not only:
     key = re.search(r"SharedAccessKey=([^;]*)", subprocess.run(
-        [BIN, "connection-string", "--data", data], capture_output=True, text=True, check=True).stdout).group(1)
+        [BIN, "connection-string", "--data", data], capture_output=True, text=True, check=True).stdout.strip()).group(1)
     fresh = server.memory_kb("RssAnon")
     idle = [amqp_raw.connect(server.ready["amqps"], key, f"idle{i}", server.ready["ca"]) for i in range(500)]
     for i, s in enumerate(idle):

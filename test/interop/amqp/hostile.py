@@ -185,6 +185,34 @@ def test_first_transfer_without_delivery_id():
     p.closed_with("no delivery-id")
 
 
+def test_transfer_with_a_field_of_the_wrong_type():
+    """Two decoders must not read it differently."""
+    for at in (0, 1, 3, 4, 5, 9):
+        p = Peer()
+        p.session()
+        p.sender()
+        fields = [0, 0, b"tag", 0, False, True, None, None, None, False]
+        fields[at] = "text"
+        p.send(frame(TRANSFER, fields, payload=event()))
+        p.send(frame(TRANSFER, [0, None, None, None, None, True], payload=event()))
+        p.closed_with("TrackingId")
+        p.close()
+
+
+def test_begin_that_answers_nothing():
+    p = Peer()
+    p.session()
+    p.expect(BEGIN)
+    p.send(frame(BEGIN, [Raw(b"\x60\x00\x00"), 0, 9, 9], 1))
+    p.closed_with("never sent")
+
+
+def test_open_twice():
+    p = Peer()
+    p.send(frame(OPEN, ["again", HOST]))
+    p.closed_with("open already")
+
+
 def test_channel_taken_twice():
     p = Peer()
     p.session()

@@ -7,9 +7,10 @@
 
 static struct amqp_guard guard;
 
+/* An open connection; the test of the order makes its own. */
 static void setup(void)
 {
-	guard = (struct amqp_guard){.n = 0};
+	guard = (struct amqp_guard){.is_open = true};
 }
 
 static void teardown(void)
@@ -46,7 +47,7 @@ struct step {
 static enum err feed_step(struct step s, bool *drop)
 {
 	struct str bytes = {.max = 0};
-	build(&bytes, s.code, s.code == AMQP_ATTACH, &s.handle, 1);
+	build(&bytes, s.code, s.code == AMQP_ATTACH, &s.handle, s.code == AMQP_BEGIN ? 0 : 1);
 	struct amqp_tap_frame f = {
 		.kind = AMQP_TAP_FRAME,
 		.bytes = span_of(bytes.p, bytes.len),
@@ -83,6 +84,7 @@ static enum err feed(struct step s)
 
 START_TEST(usual_order_is_let_through)
 {
+	guard.is_open = false;
 	ck_assert_int_eq(feed((struct step){.code = AMQP_OPEN}), ERR_OK);
 	ck_assert_int_eq(feed(BEGIN(0)), ERR_OK);
 	ck_assert_int_eq(feed(ATTACH(0, 0)), ERR_OK);
@@ -187,6 +189,7 @@ END_TEST
 
 START_TEST(deep_nesting_is_refused)
 {
+	guard.is_open = false;
 	static const uint8_t head[8] = {0, 0, 0, 0, 2, 0, 0, 0};
 	enum { DEPTH = 4000 };
 	struct str bytes = {.max = 0};
@@ -257,6 +260,90 @@ START_TEST(payload_is_what_follows_the_performative)
 }
 END_TEST
 
+/* What Proton is fed is read back by the input tap. */
+START_TEST(transfer_is_written_anew)
+{
+	static const uint8_t protocol[8] = {'A', 'M', 'Q', 'P', 0, 1, 0, 0};
+	uint8_t tag[AMQP_GUARD_TAG + 1];
+	memset(tag, 't', sizeof tag);
+	for (size_t n = 0; n <= sizeof tag; n++) {
+		struct amqp_guard g = {.is_open = true, .begun = {1}};
+		struct amqp_guard_handle handle = {.handle = UINT32_C(0x7fffffff), .channel = 0};
+		g.handles = mem_dup(&handle, sizeof handle);
+		g.n = 1;
+		g.cap = 1;
+		struct str s = {.max = 0};
+		static const uint8_t head[8] = {0, 0, 0, 0, 2, 0, 0, 0};
+		str_addn(&s, head, sizeof head);
+		amqp_put_descriptor(&s, AMQP_TRANSFER);
+		size_t mark = amqp_begin_list(&s);
+		amqp_put_uint(&s, handle.handle);
+		amqp_put_uint(&s, 77);
+		amqp_put_binary(&s, span_of(tag, n));
+		amqp_put_uint(&s, UINT32_C(0x80013700));
+		amqp_put_bool(&s, true);
+		amqp_put_bool(&s, true);
+		amqp_end(&s, mark, 6);
+		struct amqp_tap_frame f = {
+			.kind = AMQP_TAP_FRAME,
+			.bytes = span_of(s.p, s.len),
+			.performative = AMQP_TRANSFER,
+			.handle = handle.handle,
+			.has_delivery_id = true,
+			.delivery_id = 77,
+			.more = true,
+		};
+		struct err_detail d = {""};
+		struct amqp_guard_verdict v;
+		enum err e = amqp_guard_check(&g, &f, &v, &d);
+		ck_assert_int_eq(e, n <= AMQP_GUARD_TAG ? ERR_OK : ERR_DECODE);
+		if (e == ERR_OK) {
+			struct amqp_tap_in tap;
+			struct amqp_tap_frame back;
+			amqp_tap_in_init(&tap, LIMIT_AMQP_FRAME);
+			struct span in = span_of(protocol, sizeof protocol);
+			ck_assert_int_eq(amqp_tap_in_next(&tap, &in, &back, &d), ERR_OK);
+			in = v.bytes;
+			ck_assert_int_eq(amqp_tap_in_next(&tap, &in, &back, &d), ERR_OK);
+			ck_assert_int_eq(back.performative, AMQP_TRANSFER);
+			ck_assert_uint_eq(back.handle, handle.handle);
+			ck_assert(back.has_delivery_id && back.delivery_id == 77);
+			ck_assert(back.more && !back.aborted && !back.has_format);
+			amqp_tap_in_fini(&tap);
+		}
+		str_fini(&s);
+		amqp_guard_fini(&g);
+	}
+}
+END_TEST
+
+START_TEST(order_of_open_is_kept)
+{
+	ck_assert_int_eq(feed((struct step){.code = AMQP_OPEN}), ERR_PROTOCOL);
+	guard.is_open = false;
+	ck_assert_int_eq(feed(BEGIN(0)), ERR_PROTOCOL);
+	ck_assert_int_eq(feed((struct step){.code = AMQP_CLOSE}), ERR_PROTOCOL);
+	ck_assert_int_eq(feed((struct step){.code = 0x42}), ERR_DECODE);
+}
+END_TEST
+
+START_TEST(begin_that_answers_nothing_is_refused)
+{
+	struct str s = {.max = 0};
+	uint32_t channel = 0;
+	build(&s, AMQP_BEGIN, false, &channel, 1);
+	struct amqp_tap_frame f = {
+		.kind = AMQP_TAP_FRAME,
+		.bytes = span_of(s.p, s.len),
+		.performative = AMQP_BEGIN,
+	};
+	struct err_detail d = {""};
+	struct amqp_guard_verdict v;
+	ck_assert_int_eq(amqp_guard_check(&guard, &f, &v, &d), ERR_PROTOCOL);
+	str_fini(&s);
+}
+END_TEST
+
 Suite *guard_suite(void)
 {
 	Suite *s = suite_create("guard");
@@ -274,6 +361,9 @@ Suite *guard_suite(void)
 	tcase_add_test(t, deep_nesting_is_refused);
 	tcase_add_test(t, short_memory_is_told);
 	tcase_add_test(t, payload_is_what_follows_the_performative);
+	tcase_add_test(t, transfer_is_written_anew);
+	tcase_add_test(t, order_of_open_is_kept);
+	tcase_add_test(t, begin_that_answers_nothing_is_refused);
 	suite_add_tcase(s, t);
 	return s;
 }
