@@ -106,7 +106,7 @@ deps:
 deps-test:
 	@deploy/deps.sh test
 run: deps
-	@$(MAKE) --no-print-directory build/sluice
+	@$(MAKE) --no-print-directory -s -j$$(nproc) build/sluice
 	@deploy/run.sh
 .PHONY: deps deps-test run
 

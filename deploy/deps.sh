@@ -7,7 +7,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 
 build="gcc make pkg-config libc6-dev libqpid-proton11-dev liblmdb-dev libmicrohttpd-dev
 	libjansson-dev libuv1-dev libssl-dev"
-test="check curl openssl python3 python3-qpid-proton python3-azure"
+test="check curl openssl xz-utils python3 python3-qpid-proton python3-azure"
 
 want="$build"
 if [ "${1:-build}" = test ]; then

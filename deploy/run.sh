@@ -40,21 +40,13 @@ The same without TLS, for SDKs in development mode:
   $plain
 
 curl, one event:
-  curl --cacert $ca -H "Authorization: $token" -d 'hello' https://localhost:${https##*:}/events/messages
+  curl -i --cacert $ca -H "Authorization: $token" -d 'hello' https://localhost:${https##*:}/events/messages
 
-Python (azure-eventhub), from a second terminal:
-  /usr/bin/python3 - <<'PY'
-  from azure.eventhub import EventHubProducerClient, EventData
-  p = EventHubProducerClient.from_connection_string("$cs", connection_verify="$ca")
-  with p: p.send_batch([EventData("hello from Python")])
-  PY
+Python (with azure-eventhub, such as Debian's python3-azure):
+  /usr/bin/python3 -c 'from azure.eventhub import EventHubProducerClient, EventData; import sys; p = EventHubProducerClient.from_connection_string(sys.argv[1], connection_verify=sys.argv[2]); p.send_batch([EventData("hello from Python")]); p.close()' '$cs' '$ca'
 
-JavaScript (@azure/event-hubs):
-  NODE_EXTRA_CA_CERTS=$ca node -e '
-  const { EventHubProducerClient } = require("@azure/event-hubs");
-  const p = new EventHubProducerClient(process.argv[1]);
-  p.sendBatch([{ body: "hello from JavaScript" }]).then(() => p.close());' \\
-    '$cs'
+JavaScript (after npm install @azure/event-hubs):
+  NODE_EXTRA_CA_CERTS='$ca' node -e 'const { EventHubProducerClient } = require("@azure/event-hubs"); const p = new EventHubProducerClient(process.argv[1]); p.sendBatch([{ body: "hello from JavaScript" }]).then(() => p.close())' '$cs'
 
 Read it back:
   $PWD/$sluice receive events --data $(realpath "$data")

@@ -50,6 +50,8 @@ refused "the data directory is a file" "director" --data "$WORK_DIR/file" $free
 mkdir -p "$WORK_DIR/newer" && printf 'sluice-data 99\n' >"$WORK_DIR/newer/VERSION"
 # shellcheck disable=SC2086
 refused "a newer data directory" "newer|version" --data "$WORK_DIR/newer" $free
+# shellcheck disable=SC2086
+refused "the data directory cannot be made" "cannot|No such|not permitted|denied" --data /proc/nowhere/data $free
 "$SLUICE_BIN" serve --no-such-flag >/dev/null 2>&1
 [ $? = 2 ] && ok "wrong usage is status 2" || not_ok "wrong usage is status 2"
 
@@ -72,6 +74,20 @@ kill -HUP "$SERVER_PID"
 sleep 1
 grep -q TLS-RELOADED "$WORK_DIR/log" && ok "SIGHUP reloads the certificate" || not_ok "SIGHUP reloads the certificate"
 cli receive events --partition 2 --count 1 >/dev/null && ok "and serves on" || not_ok "and serves on"
+server_stop TERM || not_ok "stops" "status $?"
+
+# A disk that is nearly full: appends get the quota error, reads go on, and
+# appends resume when there is room again (here: with a smaller reserve).
+server_start --disk-reserve 900TB || { not_ok "starts with little room" "$(tail -n 3 "$WORK_DIR/log")"; finish; }
+sleep 1
+printf 'x\n' | cli send events --partition 2 >/dev/null 2>"$WORK_DIR/err" && not_ok "no room: appends are refused" || ok "no room: appends are refused"
+grep -qi 'quota' "$WORK_DIR/err" && ok "with the quota error" || not_ok "with the quota error" "$(cat "$WORK_DIR/err")"
+status=$(curl -s --cacert "$CA" -o "$WORK_DIR/body" -w '%{http_code}' -H "Authorization: $(cli token --hub events)" -d x "https://localhost:${HTTPS##*:}/events/messages")
+[ "$status" = 403 ] && grep -q quota-exceeded "$WORK_DIR/body" && ok "over HTTPS too" || not_ok "over HTTPS too" "$status $(cat "$WORK_DIR/body")"
+[ "$(cli receive events --partition 2 --from earliest | wc -l)" = 500 ] && ok "reads go on" || not_ok "reads go on"
+server_stop TERM || not_ok "stops" "status $?"
+server_start || { not_ok "starts with room again" "$(tail -n 3 "$WORK_DIR/log")"; finish; }
+printf 'x\n' | cli send events --partition 2 >/dev/null 2>&1 && ok "appends resume" || not_ok "appends resume"
 server_stop TERM || not_ok "stops" "status $?"
 
 # A hub with its groups from the emulator's own configuration file.

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Makes a data directory of the present format, to be kept: NAME.tar.xz with the
+# directory as kill -9 left it, NAME.events with what `receive --json` gave.
+# Run it once for each format version; later versions must open what it made.
+#
+#   test/formats/make.sh NAME
+set -eu
+cd "$(dirname "$0")/../.."
+. test/lib/server.sh
+name=$1
+server_start --hub alpha:2 --hub beta:1 --segment-bytes 16MiB --shards 4
+cli() { "$SLUICE_BIN" "$@" --data "$DATA"; }
+cli group create alpha audit >/dev/null
+cli policy create sender --hub alpha --rights send >/dev/null
+cli hub create gone --partitions 1 >/dev/null
+printf 'never seen again\n' | cli send gone 2>/dev/null
+cli hub delete gone >/dev/null
+seq 1 200 | cli send alpha --partition 0 2>/dev/null
+seq 1 50 | cli send alpha --key hello --property colour=red 2>/dev/null
+curl -sSf --cacert "$CA" -H "Authorization: $(cli token --hub alpha)" -H 'Content-Type: application/vnd.microsoft.servicebus.json' \
+	-d '[{"Body":"one","UserProperties":{"n":1}},{"Body":"two"}]' "https://localhost:${HTTPS##*:}/alpha/partitions/1/messages"
+# Past one segment, so that a sealed one is kept too.
+head -c 900000 /dev/zero | tr '\0' z >"$WORK_DIR/big"
+for _ in $(seq 1 20); do cli send beta --whole "$WORK_DIR/big" 2>/dev/null; done
+seq 201 300 | cli send alpha --partition 0 2>/dev/null
+sleep 2
+for h in alpha beta; do cli receive "$h" --from earliest --json | sort; done >"$WORK_DIR/all"
+server_stop KILL || true
+rm -f "$DATA/LOCK" "$DATA"/volume/segments/*-lock "$DATA"/volume/state/*lock*
+tar -C "$WORK_DIR" -cJf "test/formats/$name.tar.xz" data
+cut -c1-400 "$WORK_DIR/all" | sha256sum | cut -d' ' -f1 >"test/formats/$name.events"
+wc -l <"$WORK_DIR/all" >>"test/formats/$name.events"

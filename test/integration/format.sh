@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Data directories of every format version ever released open and read the same.
+cd "$(dirname "$0")/../.." || exit 1
+. test/lib/server.sh
+for kept in test/formats/*.tar.xz; do
+	name=$(basename "$kept" .tar.xz)
+	rm -rf "$DATA"
+	tar -C "$WORK_DIR" -xJf "$kept"
+	server_start || { not_ok "$name opens" "$(tail -n 3 "$WORK_DIR/log")"; continue; }
+	ok "$name opens"
+	cli() { "$SLUICE_BIN" "$@" --data "$DATA"; }
+	for h in alpha beta; do cli receive "$h" --from earliest --json | sort; done >"$WORK_DIR/all"
+	sum=$(cut -c1-400 "$WORK_DIR/all" | sha256sum | cut -d' ' -f1)
+	if [ "$sum" = "$(sed -n 1p "test/formats/$name.events")" ] && [ "$(wc -l <"$WORK_DIR/all")" = "$(sed -n 2p "test/formats/$name.events")" ]; then
+		ok "$name: every event as it was"
+	else
+		not_ok "$name: every event as it was" "$(wc -l <"$WORK_DIR/all") events"
+	fi
+	cli group list alpha | grep -q audit && ok "$name: groups" || not_ok "$name: groups"
+	cli policy show sender --hub alpha >/dev/null && ok "$name: policies" || not_ok "$name: policies"
+	cli hub list | grep -q gone && not_ok "$name: a deleted hub stays away" || ok "$name: a deleted hub stays away"
+	printf 'more\n' | cli send alpha --partition 0 2>/dev/null
+	cli receive alpha --partition 0 --from sequence=300 2>/dev/null | grep -q more && ok "$name: goes on" || not_ok "$name: goes on"
+	server_stop || not_ok "$name: stops" "status $?"
+done
+finish
