@@ -369,7 +369,7 @@ static void run(struct amqp_conn *conn)
 
 static void on_wake(struct msg *m)
 {
-	struct amqp_conn *conn = (struct amqp_conn *)(void *)((char *)m - offsetof(struct amqp_conn, wake));
+	struct amqp_conn *conn = AMQP_OWNER(struct amqp_conn, m, wake);
 	assert(conn->magic == CONN_MAGIC);
 	conn->wake_posted = false;
 	if (conn->stream != NULL) {
@@ -382,13 +382,12 @@ static void on_wake(struct msg *m)
 
 /* Gives one unit to Proton, a transfer without its payload, and handles what it
  * makes of it. */
-static void feed(struct amqp_conn *conn, const struct amqp_tap_frame *frame, struct span payload)
+static void feed(struct amqp_conn *conn, const struct amqp_tap_frame *frame,
+		 const struct amqp_guard_verdict *verdict)
 {
-	bool is_cut = frame->performative == AMQP_TRANSFER && !frame->is_sasl;
-	size_t size = frame->bytes.n - (is_cut ? payload.n : 0);
-	struct span left = span_of(frame->bytes.p, size);
+	struct span left = verdict->bytes;
 	conn->frame = frame;
-	conn->payload = is_cut ? payload : span_of(NULL, 0);
+	conn->payload = verdict->payload;
 	while (left.n > 0 && !pn_connection_driver_read_closed(&conn->driver)) {
 		pn_rwbytes_t b = pn_connection_driver_read_buffer_sized(&conn->driver, left.n);
 		size_t n = b.size < left.n ? b.size : left.n;
@@ -396,9 +395,6 @@ static void feed(struct amqp_conn *conn, const struct amqp_tap_frame *frame, str
 			break;
 		}
 		memcpy(b.start, left.p, n);
-		if (is_cut && left.n == size && n >= sizeof(uint32_t)) {
-			put_u32((uint8_t *)b.start, (uint32_t)size);
-		}
 		pn_connection_driver_read_done(&conn->driver, n);
 		left = span_of(left.p + n, left.n - n);
 		drain_events(conn);
@@ -456,7 +452,7 @@ static void on_received(void *arg, const uint8_t *p, size_t n)
 			break;
 		}
 		if (!verdict.drop) {
-			feed(conn, &frame, verdict.payload);
+			feed(conn, &frame, &verdict);
 		}
 	}
 	drain_events(conn);

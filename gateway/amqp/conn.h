@@ -22,10 +22,16 @@
 struct amqp_link;
 struct amqp_send;
 
+/* The struct that embeds *p as its member. */
+#define AMQP_OWNER(type, p, member) ((type *)(void *)((char *)(p) - offsetof(type, member)))
+
 enum {
 	AMQP_SESSION_OUT_MAX = 256 << 10,	/* bytes Proton holds for one session before pushing stops */
 	AMQP_ROUND_BYTES = 256 << 10,		/* of one receiver before the next has its turn */
-	AMQP_ROUNDS = 4,			/* of all receivers before the loop's other streams */
+	/* The same in events: Proton keeps about 1 KiB for each delivery that was
+	 * ever waiting to be written at the same time. */
+	AMQP_ROUND_EVENTS = 256,
+	AMQP_ROUNDS = 16,			/* of all receivers before the loop's other streams */
 	AMQP_FAST_TICK_MS = 1000,		/* while something may stall */
 	AMQP_SLOW_TICK_MS = 60000,		/* otherwise at the latest, so that clock changes are seen */
 	AMQP_CLOSE_WAIT_MS = 2000,		/* for the peer's close after ours */

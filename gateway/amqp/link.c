@@ -253,7 +253,8 @@ void amqp_link_fail(struct amqp_link *link, enum err e, const char *condition, c
 	char text[TEXT_MAX];
 	condition = condition != NULL ? condition : err_info(e)->amqp;
 	core_error_text(link->conn->front->core, e, detail, link->path, tracking, text, sizeof text);
-	log_info("AMQP-LINK-DETACHED", "conn=%llu link=%llu kind=%s entity=%s condition=%s tracking=%s reason=%s",
+	log_info("AMQP-LINK-DETACHED",
+		 "conn=%llu link=%llu kind=%s entity=%s condition=%s tracking=%s reason=%s",
 		 conn_id(link->conn), (unsigned long long)link->id, link->ops->what,
 		 log_quote(link->path), condition, tracking,
 		 log_quote(detail != NULL && detail[0] != '\0' ? detail : err_text(e)));

@@ -100,7 +100,7 @@ static void go_on(struct amqp_receiver *r)
 
 static void on_seek_done(struct msg *m)
 {
-	struct amqp_receiver *r = (struct amqp_receiver *)(void *)((char *)m - offsetof(struct amqp_receiver, seek.msg));
+	struct amqp_receiver *r = AMQP_OWNER(struct amqp_receiver, m, seek.msg);
 	if (!r->link.has_ended) {
 		if (r->seek.err != ERR_OK) {
 			amqp_link_fail(&r->link, r->seek.err, NULL, "");
@@ -114,7 +114,7 @@ static void on_seek_done(struct msg *m)
 
 static void on_read_done(struct msg *m)
 {
-	struct amqp_receiver *r = (struct amqp_receiver *)(void *)((char *)m - offsetof(struct amqp_receiver, read.msg));
+	struct amqp_receiver *r = AMQP_OWNER(struct amqp_receiver, m, read.msg);
 	if (r->link.has_ended) {
 		store_batches_drop(&r->read.out);
 	} else if (r->read.err != ERR_OK) {
@@ -131,7 +131,7 @@ static void on_read_done(struct msg *m)
 
 static void on_watch_done(struct msg *m)
 {
-	struct amqp_receiver *r = (struct amqp_receiver *)(void *)((char *)m - offsetof(struct amqp_receiver, watch.msg));
+	struct amqp_receiver *r = AMQP_OWNER(struct amqp_receiver, m, watch.msg);
 	if (!r->link.has_ended) {
 		if (r->watch.err != ERR_OK) {
 			amqp_link_fail(&r->link, r->watch.err, NULL, "");
@@ -346,7 +346,7 @@ static void on_push(struct amqp_link *link)
 			amqp_link_block(link);
 			break;
 		}
-		if (bytes >= AMQP_ROUND_BYTES) {
+		if (bytes >= AMQP_ROUND_BYTES || events >= AMQP_ROUND_EVENTS) {
 			amqp_link_ready(link);
 			break;
 		}
@@ -429,7 +429,7 @@ static const struct amqp_link_ops receiver_ops = {
 /* A reader with a higher level has come, on whatever thread. */
 static void on_stolen(struct msg *m)
 {
-	struct core_stolen *stolen = (struct core_stolen *)(void *)((char *)m - offsetof(struct core_stolen, msg));
+	struct core_stolen *stolen = AMQP_OWNER(struct core_stolen, m, msg);
 	struct amqp_conn *conn = amqp_conn_find(stolen->conn_id);
 	struct amqp_link *link = conn != NULL ? conn->links : NULL;
 	while (link != NULL && link->id != stolen->link_id) {

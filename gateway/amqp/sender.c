@@ -164,7 +164,7 @@ static void reject(struct amqp_sender *s, pn_delivery_t *d, enum err e, const ch
 
 static void on_done(struct msg *m)
 {
-	struct amqp_send *op = (struct amqp_send *)(void *)((char *)m - offsetof(struct amqp_send, append.op.msg));
+	struct amqp_send *op = AMQP_OWNER(struct amqp_send, m, append.op.msg);
 	struct amqp_conn *conn = op->conn;
 	struct amqp_sender *s = op->sender;
 	enum err e = core_append_done(&op->append);
