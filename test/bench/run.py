@@ -84,7 +84,7 @@ ROWS = [
     ("HTTPS batches", s, ["--protocol", "https", "--mode", "batch", "--size", str(s), "--connections", "32",
                           "--batch", str(max(1, min(100, 300000 // (s + 40))))]) for s in (100, 1024, 10240)
 ] + [
-    ("HTTPS singles", 1024, ["--protocol", "https", "--mode", "single", "--size", "1024", "--connections", "64"]),
+    ("HTTPS singles", 1024, ["--protocol", "https", "--mode", "single", "--size", "1024", "--connections", "256"]),
 ]
 
 server = Server()
