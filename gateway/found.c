@@ -66,8 +66,6 @@ static enum err make_hub(struct store *s, const struct config_hub *want, bool ex
 		op->command.op = CATALOG_HUB_CREATE;
 		snprintf(op->command.hub, sizeof op->command.hub, "%s", want->name);
 		op->command.partitions = want->partitions != 0 ? want->partitions : PARTITIONS_DEFAULT;
-		op->command.has_retention = true;
-		op->command.retention_ms = CATALOG_RETENTION_DEFAULT_MS;
 		e = command_wait(s, op, d);
 		if (e == ERR_OK) {
 			log_info("HUB-CREATED", "hub=%s partitions=%u", want->name,

@@ -1,23 +1,10 @@
 /* sluice hub create, list, show, update, delete */
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "gateway/cli/manage.h"
 #include "gateway/units.h"
-
-static void add_retention(struct cli_table *t, const json_t *hub)
-{
-	char ms[UNITS_TEXT];
-	char bytes[UNITS_TEXT];
-	uint64_t keep_ms = (uint64_t)cli_json_number(hub, "retentionMs");
-	uint64_t keep_bytes = (uint64_t)cli_json_number(hub, "retentionBytes");
-	units_ms_text(keep_ms, ms);
-	units_size_text(keep_bytes, bytes);
-	cli_table_add(t, "%s%s%s", keep_ms > 0 ? ms : "forever", keep_bytes > 0 ? ", " : "",
-		      keep_bytes > 0 ? bytes : "");
-}
 
 static const char *created(const json_t *object, char out[CLOCK_ISO_MAX])
 {
@@ -32,21 +19,17 @@ static const char *created(const json_t *object, char out[CLOCK_ISO_MAX])
 
 static void show_list(const json_t *answer)
 {
-	struct cli_table t = {.columns = 6};
+	struct cli_table t = {.columns = 4};
 	char iso[CLOCK_ISO_MAX];
 	size_t i;
 	json_t *hub;
 	cli_table_add(&t, "NAME");
 	cli_table_add(&t, "PARTITIONS");
-	cli_table_add(&t, "RETENTION");
-	cli_table_add(&t, "CLEANUP");
 	cli_table_add(&t, "GROUPS");
 	cli_table_add(&t, "CREATED");
 	json_array_foreach(cli_json_list(answer, "hubs"), i, hub) {
 		cli_table_add(&t, "%s", cli_json_text(hub, "name"));
 		cli_table_add(&t, "%" PRId64, cli_json_number(hub, "partitions"));
-		add_retention(&t, hub);
-		cli_table_add(&t, "%s", cli_json_text(hub, "cleanup"));
 		cli_table_add(&t, "%zu", json_array_size(json_object_get(hub, "groups")));
 		cli_table_add(&t, "%s", created(hub, iso));
 	}
@@ -90,10 +73,6 @@ static void show_one(const json_t *hub)
 	cli_table_add(&t, "%s", cli_json_text(hub, "name"));
 	cli_table_add(&t, "partitions");
 	cli_table_add(&t, "%" PRId64, cli_json_number(hub, "partitions"));
-	cli_table_add(&t, "retention");
-	add_retention(&t, hub);
-	cli_table_add(&t, "cleanup");
-	cli_table_add(&t, "%s", cli_json_text(hub, "cleanup"));
 	cli_table_add(&t, "created");
 	cli_table_add(&t, "%s", created(hub, iso));
 	json_array_foreach(json_object_get(hub, "groups"), i, group) {
@@ -122,29 +101,9 @@ static int call(const struct cli_args *a, const char *method, const json_t *body
 static enum err make_body(const struct cli_args *a, json_t *body, struct err_detail *d)
 {
 	uint64_t v;
-	const char *text;
 	enum err e = cli_number(a, CLI_PARTITIONS, CLI_COUNT_KIND, 1, LIMIT_PARTITIONS, 0, &v, d);
 	if (e == ERR_OK && cli_has(a, CLI_PARTITIONS)) {
 		(void)json_object_set_new(body, "partitions", json_integer((json_int_t)v));
-	}
-	if (e == ERR_OK && cli_has(a, CLI_RETENTION)) {
-		v = 0;
-		if (strcmp(a->v[CLI_RETENTION], "forever") != 0) {
-			e = cli_number(a, CLI_RETENTION, CLI_MS_KIND, 0, INT64_MAX, 0, &v, d);
-		}
-		(void)json_object_set_new(body, "retentionMs", json_integer((json_int_t)v));
-	}
-	if (e == ERR_OK) {
-		e = cli_number(a, CLI_RETENTION_BYTES, CLI_SIZE_KIND, 0, INT64_MAX, 0, &v, d);
-	}
-	if (e == ERR_OK && cli_has(a, CLI_RETENTION_BYTES)) {
-		(void)json_object_set_new(body, "retentionBytes", json_integer((json_int_t)v));
-	}
-	if (e == ERR_OK) {
-		e = cli_choice(a, CLI_CLEANUP, NULL, &text, d);
-	}
-	if (e == ERR_OK && text != NULL) {
-		(void)json_object_set_new(body, "cleanup", json_string(text));
 	}
 	return e;
 }
@@ -156,8 +115,6 @@ static int change(const struct cli_args *a, const char *method)
 	int status;
 	if (make_body(a, body, &d) != ERR_OK) {
 		status = cli_wrong(a, "%s", d.text);
-	} else if (strcmp(method, "PATCH") == 0 && json_object_size(body) == 0) {
-		status = cli_wrong(a, "nothing to change is given");
 	} else {
 		status = call(a, method, body, NULL);
 	}
@@ -172,6 +129,9 @@ static int run_create(const struct cli_args *a)
 
 static int run_update(const struct cli_args *a)
 {
+	if (!cli_has(a, CLI_PARTITIONS)) {
+		return cli_wrong(a, "--partitions is missing");
+	}
 	return change(a, "PATCH");
 }
 
@@ -190,9 +150,7 @@ static int run_delete(const struct cli_args *a)
 	return call(a, "DELETE", NULL, NULL);
 }
 
-#define HUB_OPTIONS                                                                            \
-	(CLI_CONNECT | CLI_BIT(JSON) | CLI_BIT(PARTITIONS) | CLI_BIT(RETENTION) |              \
-	 CLI_BIT(RETENTION_BYTES) | CLI_BIT(CLEANUP))
+#define HUB_OPTIONS (CLI_CONNECT | CLI_BIT(JSON) | CLI_BIT(PARTITIONS))
 
 const struct cli_command cli_hub_create = {
 	.name = "hub create", .operands = "H", .least = 1, .most = 1,

@@ -246,7 +246,7 @@ static enum err open_all(struct receive *r, struct err_detail *d)
 	return e;
 }
 
-/* Retention may have removed the event we wait for. */
+/* The event we wait for may be gone, if the hub was deleted and made anew. */
 static enum err check_ends(struct receive *r, struct err_detail *d)
 {
 	for (uint32_t i = 0; i < r->n; i++) {

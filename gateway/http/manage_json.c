@@ -7,17 +7,6 @@
 #include "auth/policy.h"
 #include "base/clock.h"
 #include "gateway/http/json.h"
-#include "gateway/http/path.h"
-
-static const struct {
-	const char *name;
-	enum catalog_cleanup value;
-} cleanups[] = {
-	{"delete", CATALOG_DELETE},
-	{"compact", CATALOG_COMPACT},
-	{"compact,delete", CATALOG_COMPACT_DELETE},
-	{"delete,compact", CATALOG_COMPACT_DELETE},
-};
 
 /* Reads one member of an object into `target`. False: its name is not known. */
 typedef bool member_fn(struct http_json *j, struct span name, struct str *text, void *target);
@@ -61,41 +50,14 @@ static int64_t read_whole(struct http_json *j, int64_t least, int64_t most)
 
 /* ---- hubs -------------------------------------------------------------------- */
 
-static void read_cleanup(struct http_json *j, struct str *text, struct catalog_command *cmd)
-{
-	http_json_string(j, text);
-	for (size_t i = 0; i < sizeof cleanups / sizeof *cleanups; i++) {
-		if (span_ieq_str(span_of(text->p, text->len), cleanups[i].name)) {
-			cmd->has_cleanup = true;
-			cmd->cleanup = cleanups[i].value;
-			return;
-		}
-	}
-	http_json_fail(j, "cleanup is \"delete\", \"compact\" or \"compact,delete\"");
-}
-
 static bool hub_member(struct http_json *j, struct span name, struct str *text, void *target)
 {
 	struct catalog_command *cmd = target;
-	if (span_eq_str(name, "partitions")) {
-		cmd->partitions = (uint32_t)read_whole(j, 1, LIMIT_PARTITIONS);
-	} else if (span_eq_str(name, "retention")) {
-		http_json_string(j, text);
-		if (http_duration_parse(span_of(text->p, text->len), &cmd->retention_ms) != ERR_OK) {
-			http_json_fail(j, "retention is a time such as \"12h\", \"7d\" or \"forever\"");
-		}
-		cmd->has_retention = true;
-	} else if (span_eq_str(name, "retentionMs")) {
-		cmd->retention_ms = read_whole(j, 0, INT64_MAX);
-		cmd->has_retention = true;
-	} else if (span_eq_str(name, "retentionBytes")) {
-		cmd->retention_bytes = (uint64_t)read_whole(j, 0, INT64_MAX);
-		cmd->has_retention_bytes = true;
-	} else if (span_eq_str(name, "cleanup")) {
-		read_cleanup(j, text, cmd);
-	} else {
+	(void)text;
+	if (!span_eq_str(name, "partitions")) {
 		return false;
 	}
+	cmd->partitions = (uint32_t)read_whole(j, 1, LIMIT_PARTITIONS);
 	return true;
 }
 
@@ -115,27 +77,11 @@ void http_time_put(int64_t ms, struct str *out)
 	str_printf(out, "\"%s\"", text);
 }
 
-static const char *cleanup_name(enum catalog_cleanup c)
-{
-	for (size_t i = 0; i < sizeof cleanups / sizeof *cleanups; i++) {
-		if (cleanups[i].value == c) {
-			return cleanups[i].name;
-		}
-	}
-	return cleanups[0].name;
-}
-
 void http_hub_put(const struct catalog_hub *hub, struct str *out)
 {
-	char retention[HTTP_DURATION_TEXT];
-	http_duration_text(hub->retention_ms, retention);
 	str_add(out, "{\"name\":");
 	http_json_put(out, span_str(hub->name));
-	str_printf(out,
-		   ",\"partitions\":%" PRIu32 ",\"retention\":\"%s\",\"retentionMs\":%" PRId64
-		   ",\"retentionBytes\":%" PRIu64 ",\"cleanup\":\"%s\",\"createdAt\":",
-		   hub->partitions, retention, hub->retention_ms, hub->retention_bytes,
-		   cleanup_name(hub->cleanup));
+	str_printf(out, ",\"partitions\":%" PRIu32 ",\"createdAt\":", hub->partitions);
 	http_time_put(hub->created_ms, out);
 	str_add(out, ",\"updatedAt\":");
 	http_time_put(hub->updated_ms, out);

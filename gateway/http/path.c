@@ -1,23 +1,7 @@
 #include "gateway/http/path.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-
-/* Longest unit first, so that writing finds the shortest text. */
-static const struct {
-	const char *name;
-	int64_t ms;
-} units[] = {
-	{"w", 7 * 24 * 3600 * INT64_C(1000)},
-	{"d", 24 * 3600 * INT64_C(1000)},
-	{"h", 3600 * 1000},
-	{"m", 60 * 1000},
-	{"s", 1000},
-	{"ms", 1},
-};
-enum { UNITS = sizeof units / sizeof *units };
 
 /* ---- patterns ------------------------------------------------------------ */
 
@@ -169,45 +153,4 @@ enum err http_timeout_parse(const char *text, uint32_t *seconds)
 	}
 	*seconds = v > HTTP_TIMEOUT_MAX_S ? HTTP_TIMEOUT_MAX_S : (uint32_t)v;
 	return ERR_OK;
-}
-
-enum err http_duration_parse(struct span text, int64_t *ms)
-{
-	*ms = 0;
-	if (span_ieq_str(text, "forever")) {
-		return ERR_OK;
-	}
-	uint64_t v;
-	if (!cut_number(&text, &v)) {
-		return ERR_INVALID;
-	}
-	if (v == 0 && text.n == 0) {
-		return ERR_OK;
-	}
-	for (size_t i = 0; i < UNITS; i++) {
-		if (span_ieq_str(text, units[i].name)) {
-			if (v > (uint64_t)(INT64_MAX / units[i].ms)) {
-				return ERR_INVALID;
-			}
-			*ms = (int64_t)v * units[i].ms;
-			return ERR_OK;
-		}
-	}
-	return ERR_INVALID;
-}
-
-void http_duration_text(int64_t ms, char out[HTTP_DURATION_TEXT])
-{
-	if (ms == 0) {
-		snprintf(out, HTTP_DURATION_TEXT, "forever");
-		return;
-	}
-	/* Weeks are read but not written: people say 7d. */
-	for (size_t i = 1; i < UNITS; i++) {
-		if (ms % units[i].ms == 0) {
-			snprintf(out, HTTP_DURATION_TEXT, "%" PRId64 "%s", ms / units[i].ms,
-				 units[i].name);
-			return;
-		}
-	}
 }

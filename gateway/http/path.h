@@ -35,12 +35,6 @@ enum err http_path_decode(struct span in, char *out, size_t out_size) MUST_CHECK
  * NULL gives the default. ERR_INVALID. */
 enum err http_timeout_parse(const char *text, uint32_t *seconds) MUST_CHECK;
 
-/* "500ms", "30s", "15m", "12h", "7d", "2w"; "0" or "forever" is 0. ERR_INVALID. */
-enum err http_duration_parse(struct span text, int64_t *ms) MUST_CHECK;
-/* The shortest text that http_duration_parse reads back; 0 is "forever". */
-enum { HTTP_DURATION_TEXT = 32 };
-void http_duration_text(int64_t ms, char out[HTTP_DURATION_TEXT]);
-
 /* A Content-Length. False: not a number or more than 2^63. */
 bool http_length_parse(const char *text, uint64_t *out);
 

@@ -97,8 +97,6 @@ struct catalog_command {
 	bool must_be_new;	/* POLICY_PUT: ERR_EXISTS when there */
 };
 
-enum { CATALOG_RETENTION_DEFAULT_MS = 7 * 24 * 3600 * 1000 };
-
 /* Names: hubs [A-Za-z0-9] with [A-Za-z0-9._/-] inside, ending alphanumeric;
  * groups the same plus '$' and '_' and spaces refused; policies printable ASCII
  * without ';' '=' '&' '/', spaces inside only. `what` is "hub", "group" or "policy": it

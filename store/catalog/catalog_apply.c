@@ -35,7 +35,6 @@ static enum err apply_create(struct catalog_box *b, const struct catalog_command
 	memcpy(h->hub.name, cmd->hub, sizeof h->hub.name);
 	h->hub.id = b->c.next_hub_id++;
 	h->hub.created_ms = cmd->now_ms;
-	h->hub.retention_ms = CATALOG_RETENTION_DEFAULT_MS;
 	h->hub.cleanup = CATALOG_DELETE;
 	apply_settings(&h->hub, cmd);
 	place_partitions(b, h, cmd->partitions);

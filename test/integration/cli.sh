@@ -112,11 +112,11 @@ else
 	not_ok connection-string "$cs"
 fi
 
-done_by hub-create "$bin" hub create second --partitions 2 --retention 1h --retention-bytes 64MiB
+done_by hub-create "$bin" hub create second --partitions 2
 see hub-create-again 1 "exist" "$bin" hub create second
-see hub-list 0 "second *2 *1h, 64MiB *delete" "$bin" hub list
+see hub-list 0 "second *2 *1 *20" "$bin" hub list
 see hub-list-json 0 '"name": "second"' "$bin" hub list --json
-done_by hub-update "$bin" hub update second --partitions 3 --retention forever
+done_by hub-update "$bin" hub update second --partitions 3
 see hub-show 0 "partitions *3" "$bin" hub show second
 see hub-shrink 1 "sluice hub update" "$bin" hub update second --partitions 1
 done_by hub-slash "$bin" hub create team/one --partitions 1

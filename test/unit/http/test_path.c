@@ -95,34 +95,6 @@ START_TEST(timeout_is_bounded)
 }
 END_TEST
 
-static const struct {
-	const char *text;
-	enum err err;
-	int64_t ms;
-	const char *again;	/* as it is written */
-} durations[] = {
-	{"7d", ERR_OK, 604800000, "7d"}, {"2w", ERR_OK, 1209600000, "14d"},
-	{"90m", ERR_OK, 5400000, "90m"}, {"60m", ERR_OK, 3600000, "1h"},
-	{"1500ms", ERR_OK, 1500, "1500ms"}, {"30S", ERR_OK, 30000, "30s"},
-	{"0", ERR_OK, 0, "forever"}, {"forever", ERR_OK, 0, "forever"},
-	{"", ERR_INVALID, 0, NULL}, {"7", ERR_INVALID, 0, NULL}, {"d", ERR_INVALID, 0, NULL},
-	{"7x", ERR_INVALID, 0, NULL}, {"-1d", ERR_INVALID, 0, NULL},
-	{"9223372036854775807d", ERR_INVALID, 0, NULL},
-};
-
-START_TEST(duration_is_read_and_written)
-{
-	int64_t ms;
-	char text[HTTP_DURATION_TEXT];
-	ck_assert_int_eq(http_duration_parse(span_str(durations[_i].text), &ms), durations[_i].err);
-	if (durations[_i].err == ERR_OK) {
-		ck_assert(ms == durations[_i].ms);
-		http_duration_text(ms, text);
-		ck_assert_str_eq(text, durations[_i].again);
-	}
-}
-END_TEST
-
 START_TEST(length_is_read)
 {
 	uint64_t v = 0;
@@ -142,7 +114,6 @@ Suite *path_suite(void)
 	tcase_add_loop_test(t, escapes_are_undone, 0, sizeof escapes / sizeof *escapes);
 	tcase_add_test(t, decoding_is_bounded);
 	tcase_add_loop_test(t, timeout_is_bounded, 0, sizeof timeouts / sizeof *timeouts);
-	tcase_add_loop_test(t, duration_is_read_and_written, 0, sizeof durations / sizeof *durations);
 	tcase_add_test(t, length_is_read);
 	suite_add_tcase(s, t);
 	return s;

@@ -8,6 +8,7 @@
 
 #include "store/dir.h"
 #include "store/dir_version.h"
+#include "test/lib/fake_sync.h"
 #include "test/unit/store/store_bed.h"
 
 Suite *dir_suite(void);
@@ -274,6 +275,20 @@ START_TEST(unwritable_directory_is_refused)
 }
 END_TEST
 
+START_TEST(name_of_a_directory_that_is_there_is_made_durable)
+{
+	struct bed b;
+	bed_init(&b);
+	(void)mkdir(b.dir, 0700);
+	char parent[sizeof b.dir + 4];
+	snprintf(parent, sizeof parent, "%s/..", b.dir);
+	fake_sync_start();
+	bed_open(&b);
+	ck_assert(fake_sync_had(parent));
+	bed_fini(&b);
+}
+END_TEST
+
 Suite *dir_suite(void)
 {
 	Suite *s = suite_create("dir");
@@ -289,6 +304,7 @@ Suite *dir_suite(void)
 	tcase_add_test(t, racing_opens_leave_one_winner);
 	tcase_add_test(t, places_that_do_not_do_are_named);
 	tcase_add_test(t, unwritable_directory_is_refused);
+	tcase_add_test(t, name_of_a_directory_that_is_there_is_made_durable);
 	suite_add_tcase(s, t);
 	return s;
 }

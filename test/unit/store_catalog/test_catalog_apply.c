@@ -12,7 +12,7 @@ START_TEST(created_hub_has_defaults_and_spread_shards)
 	const struct catalog_hub *b = catalog_hub_find(c, span_str("alpha/beta"));
 	ck_assert_uint_eq(a->id, 1);
 	ck_assert_uint_eq(b->id, 2);
-	ck_assert_int_eq(a->retention_ms, CATALOG_RETENTION_DEFAULT_MS);
+	ck_assert_int_eq(a->retention_ms, 0);
 	ck_assert_int_eq(a->cleanup, CATALOG_DELETE);
 	ck_assert_int_eq(a->created_ms, 1000);
 	uint32_t want = 0;
@@ -32,13 +32,13 @@ START_TEST(create_takes_given_settings)
 	const struct catalog *c = catalog_empty(2);
 	struct catalog_command cmd = build_create("h", 2);
 	cmd.has_retention = true;
-	cmd.retention_ms = 0;
+	cmd.retention_ms = 3000;
 	cmd.has_retention_bytes = true;
 	cmd.retention_bytes = 77;
 	cmd.has_cleanup = true;
 	cmd.cleanup = CATALOG_COMPACT;
 	build_apply(&c, &cmd, ERR_OK);
-	ck_assert_int_eq(c->hubs[0]->retention_ms, 0);
+	ck_assert_int_eq(c->hubs[0]->retention_ms, 3000);
 	ck_assert_uint_eq(c->hubs[0]->retention_bytes, 77);
 	ck_assert_int_eq(c->hubs[0]->cleanup, CATALOG_COMPACT);
 	catalog_drop(&c);
@@ -60,7 +60,7 @@ START_TEST(update_changes_only_what_it_names)
 	ck_assert_uint_eq(h->shards[4], 2);
 	ck_assert_int_eq(h->created_ms, 1000);
 	ck_assert_int_eq(h->updated_ms, 5000);
-	ck_assert_int_eq(h->retention_ms, CATALOG_RETENTION_DEFAULT_MS);
+	ck_assert_int_eq(h->retention_ms, 0);
 	ck_assert_uint_eq(h->n_groups, 2);
 	ck_assert_uint_eq(h->n_policies, 2);
 	cmd = build_hub(CATALOG_HUB_UPDATE, "orders");

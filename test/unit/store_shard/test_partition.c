@@ -3,6 +3,7 @@
 #include "base/lock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "store/shard/shard_priv.h"
 #include "test/unit/store_shard/shard_bed.h"
 
 Suite *partition_suite(void);
@@ -84,6 +85,72 @@ START_TEST(cache_evicts_the_oldest_of_all_partitions)
 	store_partition_drop(&q);
 	bed_fini(&b);
 	ck_assert_int_eq(metric_get(METRIC_STORE_CACHE_BYTES), before);
+}
+END_TEST
+
+/* Below its cap the cache never evicts, so what deleted hubs leave in its queue
+ * must go by itself. */
+START_TEST(deleted_hubs_leave_nothing_in_the_cache)
+{
+	struct bed b;
+	bed_init(&b, 1);
+	struct store_partition *p = bed_create(&b, "stays", 1);
+	ck_assert_int_eq(bed_append(&b, p, 0, 1), ERR_OK);
+	for (int round = 0; round < 20; round++) {
+		struct store_partition *q = bed_create(&b, "goes", 2);
+		for (int i = 0; i < 10; i++) {
+			ck_assert_int_eq(bed_append(&b, q, i, 1), ERR_OK);
+		}
+		struct catalog_command cmd = {.op = CATALOG_HUB_DELETE, .hub = "goes"};
+		ck_assert_int_eq(bed_command(&b, &cmd), ERR_OK);
+		bed_settle(&b);
+		ck_assert_uint_le(b.core->cache.n, 2);
+		ck_assert_uint_eq(q->n_fifo, 0);
+		store_partition_drop(&q);
+	}
+	ck_assert_int_eq(bed_append(&b, p, 1, 1), ERR_OK);
+	struct store_batches got;
+	ck_assert_int_eq(store_read_recent(p, 0, 100000, &got), ERR_OK);
+	ck_assert_int_eq(ops_check_batches(&got, 0, 0), 2);
+	store_batches_drop(&got);
+	store_partition_drop(&p);
+	bed_fini(&b);
+}
+END_TEST
+
+START_TEST(ring_shrinks_while_it_is_in_use)
+{
+	struct bed b;
+	bed_init(&b, 1);
+	bed_close(&b);
+	b.options.cache_bytes = 128 << 10;
+	bed_open(&b);
+	struct store_partition *p = bed_create(&b, "h", 2);
+	struct store_partition *q = bed_find(&b, "h", 1);
+	int64_t n = 0;
+	while (n < 600) {
+		ck_assert_int_eq(bed_append(&b, p, n, 1), ERR_OK);
+		n++;
+	}
+	bed_settle(&b);
+	ck_assert_uint_ge(p->ring_cap, 256);
+	for (int i = 0; i < 1000; i++) {
+		ck_assert_int_eq(bed_append(&b, q, i, 1), ERR_OK);
+		if (i % 50 == 0) {
+			ck_assert_int_eq(bed_append(&b, p, n, 1), ERR_OK);
+			n++;
+		}
+	}
+	bed_settle(&b);
+	ck_assert_uint_gt(p->ring_n, 0);
+	ck_assert_uint_le(p->ring_cap, 32);
+	struct store_batches got;
+	ck_assert_int_eq(store_read_recent(p, n - p->ring_n, UINT32_MAX, &got), ERR_OK);
+	ck_assert_int_eq(ops_check_batches(&got, n - p->ring_n, 0), n);
+	store_batches_drop(&got);
+	store_partition_drop(&p);
+	store_partition_drop(&q);
+	bed_fini(&b);
 }
 END_TEST
 
@@ -263,6 +330,8 @@ Suite *partition_suite(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, recent_read_knows_its_bounds);
 	tcase_add_test(t, cache_evicts_the_oldest_of_all_partitions);
+	tcase_add_test(t, deleted_hubs_leave_nothing_in_the_cache);
+	tcase_add_test(t, ring_shrinks_while_it_is_in_use);
 	tcase_add_test(t, watch_runs_once_when_due);
 	tcase_add_test(t, watches_come_back_at_close);
 	tcase_add_test(t, watches_and_appends_race);

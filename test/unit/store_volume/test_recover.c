@@ -8,6 +8,7 @@
 
 #include "store/volume/env.h"
 #include "store/volume/record.h"
+#include "test/lib/fake_sync.h"
 
 static struct bed bed;
 
@@ -259,6 +260,29 @@ START_TEST(raft_index_gap_is_refused)
 }
 END_TEST
 
+/* A killed process may leave pages, and the name of a file, that only the kernel
+ * has; nothing of them may be served before they are on the disk. */
+START_TEST(what_a_killed_process_wrote_is_synced_before_it_is_served)
+{
+	fill(3);
+	char path[256];
+	bed_file(&bed, 2, ".idx", path, sizeof path);
+	ck_assert_int_eq(unlink(path), 0);
+	struct err_detail d;
+	fake_sync_start();
+	ck_assert_int_eq(bed_try_open(&bed, true, &d), ERR_OK);
+	for (uint64_t i = 1; i <= 3; i++) {
+		bed_file(&bed, i, ".mdb", path, sizeof path);
+		/* The first is sealed: its checksum is the proof. */
+		ck_assert(fake_sync_had(path) == (i > 1));
+	}
+	snprintf(path, sizeof path, "%s/segments", bed.dir);
+	ck_assert(fake_sync_had(path));
+	bed_start(&bed);
+	bed_check_all(&bed);
+}
+END_TEST
+
 Suite *recover_suite(void)
 {
 	Suite *s = suite_create("recover");
@@ -274,6 +298,7 @@ Suite *recover_suite(void)
 	tcase_add_test(t, newest_record_of_an_index_wins);
 	tcase_add_test(t, contradicting_records_are_refused);
 	tcase_add_test(t, raft_index_gap_is_refused);
+	tcase_add_test(t, what_a_killed_process_wrote_is_synced_before_it_is_served);
 	suite_add_tcase(s, t);
 	return s;
 }
