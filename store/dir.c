@@ -103,9 +103,10 @@ static enum err remove_tree(const struct store_dir *dir, const char *path, struc
 /* Makes the directory when it is missing, its name durable. */
 static enum err make(const struct store_dir *dir, struct err_detail *d)
 {
-	if (mkdir(dir->path, DIR_MODE) != 0) {
-		return errno == EEXIST ? ERR_OK : fail(dir, "make it", d);
+	if (mkdir(dir->path, DIR_MODE) != 0 && errno != EEXIST) {
+		return fail(dir, "make it", d);
 	}
+	/* Also when it is there: who made it may not have come this far. */
 	char *parent = NULL;
 	if (asprintf(&parent, "%s/..", dir->path) < 0) {
 		return err_set(d, ERR_NOMEM, "data directory %s: no memory", dir->path);

@@ -60,10 +60,29 @@ static enum err open_volume(struct store *s, const struct store_options *o, stru
 	return volume_open(&vo, &s->volume, d);
 }
 
-/* A damaged state is put aside: the log has all of it. */
+/* VERSION is named when every shard's first entry is durable, so a founded store
+ * without them has lost its volume: a disk that is not mounted, most likely. It
+ * must not begin anew and give out sequence numbers twice. */
+static enum err check_founded(const struct store *s, struct err_detail *d)
+{
+	for (uint32_t i = 0; !s->dir.is_founding && i < s->dir.shards; i++) {
+		struct volume_shard_info info;
+		volume_shard_info(s->volume, i, &info);
+		if (info.last_index == 0) {
+			return err_set(d, ERR_CORRUPT,
+				       "data directory %s was founded, but its volume holds nothing of "
+				       "shard %u: is its disk mounted?",
+				       s->dir.path, i);
+		}
+	}
+	return ERR_OK;
+}
+
+/* A damaged state is put aside: the log has all of it. It is small, so it is
+ * walked at every start: what cannot be read could not be written to either. */
 static enum err open_state(struct store *s, struct err_detail *d)
 {
-	enum err e = state_open(s->dir.volume, s->dir.was_unclean, &s->state, d);
+	enum err e = state_open(s->dir.volume, true, &s->state, d);
 	if (e != ERR_CORRUPT) {
 		return e;
 	}
@@ -76,6 +95,9 @@ static enum err open_state(struct store *s, struct err_detail *d)
 static enum err open_parts(struct store *s, const struct store_options *o, struct err_detail *d)
 {
 	enum err e = open_volume(s, o, d);
+	if (e == ERR_OK) {
+		e = check_founded(s, d);
+	}
 	if (e != ERR_OK) {
 		return e;
 	}

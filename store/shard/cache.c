@@ -21,12 +21,8 @@ static void used_core(struct shard_core *core, size_t plus, size_t minus)
 	metric_add(METRIC_STORE_CACHE_BYTES, (int64_t)plus - (int64_t)minus);
 }
 
-static bool ring_room_core(struct store_partition *p)
+static bool ring_resize_core(struct store_partition *p, uint32_t cap)
 {
-	if (p->ring_n < p->ring_cap) {
-		return true;
-	}
-	uint32_t cap = p->ring_cap != 0 ? p->ring_cap * 2 : RING_FIRST;
 	struct shard_recent *ring = mem_alloc(cap * sizeof *ring);
 	if (ring == NULL) {
 		return false;
@@ -42,6 +38,12 @@ static bool ring_room_core(struct store_partition *p)
 	lock_give(&p->lock);
 	mem_free(old);
 	return true;
+}
+
+static bool ring_room_core(struct store_partition *p)
+{
+	return p->ring_n < p->ring_cap ||
+	       ring_resize_core(p, p->ring_cap != 0 ? p->ring_cap * 2 : RING_FIRST);
 }
 
 static bool fifo_room_core(struct shard_cache *c)
@@ -69,17 +71,12 @@ bool shard_cache_room_core(struct shard_core *core, struct store_partition *p)
 	return fifo_room_core(&core->cache) && ring_room_core(p);
 }
 
-/* Takes the ring away when it is empty and was long. */
-static struct shard_recent *shrink_locked(struct store_partition *p)
+/* One place fewer in the queue. */
+static void leave_core(struct store_partition *p)
 {
-	if (p->ring_n > 0 || p->ring_cap <= RING_FIRST) {
-		return NULL;
+	if (--p->n_fifo == 0) {
+		store_partition_drop(&p);
 	}
-	struct shard_recent *old = p->ring;
-	p->ring = NULL;
-	p->ring_cap = 0;
-	p->ring_at = 0;
-	return old;
 }
 
 static void evict_core(struct shard_core *core)
@@ -90,21 +87,22 @@ static void evict_core(struct shard_core *core)
 	c->n--;
 	if (p->n_stale > 0) {
 		p->n_stale--;
+		c->n_stale--;
 	} else {
 		lock_take(&p->lock);
 		assert(p->ring_n > 0);
 		struct shard_recent r = *shard_recent_at(p, 0);
 		p->ring_at = (p->ring_at + 1) & (p->ring_cap - 1);
 		p->ring_n--;
-		struct shard_recent *old = shrink_locked(p);
 		lock_give(&p->lock);
 		used_core(core, 0, cost_of(&r));
 		buf_drop(&r.buf);
-		mem_free(old);
+		if (p->ring_cap > RING_FIRST && p->ring_n <= p->ring_cap / 4) {
+			/* Without memory it stays as long as it is. */
+			(void)ring_resize_core(p, p->ring_cap / 2);
+		}
 	}
-	if (--p->n_fifo == 0) {
-		store_partition_drop(&p);
-	}
+	leave_core(p);
 }
 
 void shard_cache_added_core(struct shard_core *core, struct store_partition *p)
@@ -120,6 +118,24 @@ void shard_cache_added_core(struct shard_core *core, struct store_partition *p)
 	while (c->used > c->max && c->n > 0) {
 		evict_core(core);
 	}
+}
+
+/* Takes the stale places out of the queue. Eviction alone would not: what is
+ * forgotten does not count, so a cache below its cap may never evict. */
+static void compact_core(struct shard_cache *c)
+{
+	size_t n = c->n;
+	c->n = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct store_partition *p = c->fifo[(c->at + i) & (c->cap - 1)];
+		if (p->n_stale > 0) {
+			p->n_stale--;
+			leave_core(p);
+		} else {
+			c->fifo[(c->at + c->n++) & (c->cap - 1)] = p;
+		}
+	}
+	c->n_stale = 0;
 }
 
 void shard_cache_forget_core(struct shard_core *core, struct store_partition *p)
@@ -139,8 +155,12 @@ void shard_cache_forget_core(struct shard_core *core, struct store_partition *p)
 		used_core(core, 0, cost_of(r));
 		buf_drop(&r->buf);
 	}
-	p->n_stale += n;
 	mem_free(ring);
+	p->n_stale += n;
+	core->cache.n_stale += n;
+	if (core->cache.n_stale > core->cache.n / 2) {
+		compact_core(&core->cache);
+	}
 }
 
 void shard_cache_fini(struct shard_core *core)

@@ -107,6 +107,7 @@ struct shard_cache {
 	size_t cap;
 	size_t at;
 	size_t n;
+	size_t n_stale;		/* of those, of all partitions */
 };
 
 /* Partitions of the hubs that exist, by hub id. */

@@ -65,18 +65,28 @@ enum err file_write_all(int fd, const void *data, size_t n)
 	return ERR_OK;
 }
 
-enum err file_sync_dir(const char *dir, struct err_detail *d)
+static enum err sync_path(const char *path, int flags, struct err_detail *d)
 {
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
 	int failed = fd < 0 ? errno : 0;
 	if (fd >= 0) {
 		failed = fsync(fd) != 0 ? errno : 0;
 		close(fd);
 	}
 	if (failed != 0) {
-		return err_set(d, file_errno(failed), "%s: cannot sync: %s", dir, strerror(failed));
+		return err_set(d, file_errno(failed), "%s: cannot sync: %s", path, strerror(failed));
 	}
 	return ERR_OK;
+}
+
+enum err file_sync(const char *path, struct err_detail *d)
+{
+	return sync_path(path, 0, d);
+}
+
+enum err file_sync_dir(const char *dir, struct err_detail *d)
+{
+	return sync_path(dir, O_DIRECTORY, d);
 }
 
 enum err file_make_dir(const char *dir, const char *name, struct err_detail *d)

@@ -304,7 +304,13 @@ static enum err load_unsealed(struct volume *v, struct segment *s, bool is_last,
 	char path[SEGMENT_PATH];
 	segment_path(v, s->number, ".mdb", path);
 	bool is_sound = true;
-	enum err e = in_child ? walk_in_child(path, walk_segment_is_sound, &is_sound, d) : ERR_OK;
+	/* A process that was killed while it wrote leaves pages that only the
+	 * kernel has. What is served and checksummed from here on must not be taken
+	 * back by a power cut. */
+	enum err e = file_sync(path, d);
+	if (e == ERR_OK && in_child) {
+		e = walk_in_child(path, walk_segment_is_sound, &is_sound, d);
+	}
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -432,7 +438,8 @@ static enum err found_volume(struct volume *v, struct err_detail *d)
 
 static enum err load_all(struct volume *v, const struct listing *l, struct err_detail *d)
 {
-	enum err e = ERR_OK;
+	/* The newest file's name may not be durable when its making was cut short. */
+	enum err e = file_sync_dir(v->dir, d);
 	size_t published = 0;
 	for (size_t i = 0; e == ERR_OK && i < l->n; i++) {
 		e = load_one(v, &l->v[i], i + 1 == l->n, &published, d);

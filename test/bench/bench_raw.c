@@ -102,10 +102,11 @@ int main(int argc, char **argv)
 		commits++;
 	}
 	double took = (double)(clock_mono_ns() - start) / 1e9;
-	printf("{\"mbPerSecond\":%.2f,\"commitsPerSecond\":%.1f,\"p50Ms\":%.3f,\"p99Ms\":%.3f,"
+	printf("{\"mbPerSecond\":%.2f,\"commitsPerSecond\":%.1f,\"p50Ms\":%.3f,\"p99Ms\":%.3f,\"maxMs\":%.3f,"
 	       "\"cpuSeconds\":%.3f,\"seconds\":%.3f}\n",
 	       (double)commits * per_commit / 1048576 / took, (double)commits / took,
 	       (double)hist_quantile(&latency, 0.5) / 1e6, (double)hist_quantile(&latency, 0.99) / 1e6,
+	       (double)hist_quantile(&latency, 1) / 1e6,
 	       (double)(clock_cpu_ns() - cpu) / 1e9, took);
 	mdb_env_close(env);
 	unlink(path);

@@ -108,8 +108,8 @@ for name, size, args in ROWS:
         continue
     r = measured(server, args)
     floor = raw(r["group"])
-    half = bench(*args, "--rate", str(int(r["eventsPerSecond"] / 2)))
-    paced = raw(r["group"], rate=max(0.05, r["mbPerSecond"] / 2))
+    half = measured(server, [*args, "--rate", str(int(r["eventsPerSecond"] / 2))])
+    paced = raw(half["group"], rate=max(0.05, r["mbPerSecond"] / 2))
     million = r["events"] / 1e6
     cores = r["serverCpu"] / r["seconds"]
     row = dict(name=name, size=size, bench=r, raw=floor, half=half, rawHalf=paced, cores=cores,

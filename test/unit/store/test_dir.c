@@ -1,4 +1,5 @@
 #include <check.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -275,6 +276,30 @@ START_TEST(unwritable_directory_is_refused)
 }
 END_TEST
 
+static int remove_file(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)at;
+	return type == FTW_F ? unlink(path) : 0;
+}
+
+/* As when the volume's disk is not mounted. */
+START_TEST(founded_store_without_its_volume_is_refused)
+{
+	struct bed b;
+	bed_init(&b);
+	bed_open(&b);
+	bed_close(&b);
+	ck_assert_int_eq(nftw(bed_path(&b, "volume"), remove_file, 8, FTW_DEPTH | FTW_PHYS), 0);
+	for (int i = 0; i < 2; i++) {
+		struct err_detail d;
+		ck_assert_int_eq(bed_try(&b, &d), ERR_CORRUPT);
+		ck_assert_ptr_nonnull(strstr(d.text, "mounted"));
+	}
+	bed_fini(&b);
+}
+END_TEST
+
 START_TEST(name_of_a_directory_that_is_there_is_made_durable)
 {
 	struct bed b;
@@ -304,6 +329,7 @@ Suite *dir_suite(void)
 	tcase_add_test(t, racing_opens_leave_one_winner);
 	tcase_add_test(t, places_that_do_not_do_are_named);
 	tcase_add_test(t, unwritable_directory_is_refused);
+	tcase_add_test(t, founded_store_without_its_volume_is_refused);
 	tcase_add_test(t, name_of_a_directory_that_is_there_is_made_durable);
 	suite_add_tcase(s, t);
 	return s;

@@ -1,4 +1,5 @@
 #include <check.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -248,6 +249,46 @@ START_TEST(stop_writes_the_catalogue_into_the_state)
 }
 END_TEST
 
+/* Also after an orderly stop: a tree that cannot be read cannot be written to
+ * either, and would stay as it is for ever. */
+START_TEST(state_whose_tree_is_damaged_is_made_anew)
+{
+	enum { PAGE = 4096, META_AT_ROOT = 128 };
+	struct bed b;
+	bed_init(&b);
+	bed_open(&b);
+	struct ops_command c = {.op = {.reply_to = &b.mb,
+				       .done = ops_command_done,
+				       .command = ops_create("h", 2)}};
+	store_command(b.store, &c.op);
+	ops_until(&b.mb, &c.is_done);
+	ck_assert_int_eq(c.op.err, ERR_OK);
+	bed_close(&b);
+	int fd = open(bed_path(&b, "volume/state/data.mdb"), O_RDWR);
+	ck_assert_int_ge(fd, 0);
+	const uint64_t nowhere = 1 << 20;
+	for (off_t meta = 0; meta < 2; meta++) {
+		ck_assert_int_eq(pwrite(fd, &nowhere, sizeof nowhere, meta * PAGE + META_AT_ROOT),
+				 sizeof nowhere);
+	}
+	close(fd);
+	for (int i = 0; i < 2; i++) {
+		bed_open(&b);
+		const struct catalog *now = store_catalog(b.store);
+		ck_assert_ptr_nonnull(catalog_hub_find(now, span_str("h")));
+		catalog_drop(&now);
+		bed_close(&b);
+		/* What the log told is in a sound state again. */
+		struct state *state;
+		struct err_detail d = {""};
+		enum err e = state_open(bed_path(&b, "volume"), true, &state, &d);
+		ck_assert_msg(e == ERR_OK, "%s", d.text);
+		state_close(&state);
+	}
+	bed_fini(&b);
+}
+END_TEST
+
 Suite *restart_suite(void)
 {
 	Suite *s = suite_create("restart");
@@ -258,6 +299,7 @@ Suite *restart_suite(void)
 	tcase_add_test(t, unclean_restarts_keep_what_was_acknowledged);
 	tcase_add_test(t, stop_writes_the_catalogue_into_the_state);
 	tcase_add_test(t, damaged_or_missing_state_is_rebuilt);
+	tcase_add_test(t, state_whose_tree_is_damaged_is_made_anew);
 	suite_add_tcase(s, t);
 	return s;
 }
