@@ -9,6 +9,7 @@ static void answer_core(struct shard_core *core, struct store_append *op)
 	while (op != NULL) {
 		struct store_append *next = (struct store_append *)op->msg.next;
 		__builtin_prefetch(next, 1);
+		core->waiting_bytes -= op->batch_len;
 		shard_reply_core(core, op->reply_to, &op->msg, op->done);
 		op = next;
 	}

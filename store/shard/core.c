@@ -90,6 +90,7 @@ static void check_disk_core(struct shard_core *core, int64_t now_ns)
 {
 	if (core->disk_reserve_bytes == 0) {
 		core->disk_check_ns = INT64_MAX;
+		core->room_bytes = UINT64_MAX;
 		return;
 	}
 	core->disk_check_ns = now_ns + (int64_t)SHARD_DISK_CHECK_MS * 1000000;
@@ -97,7 +98,10 @@ static void check_disk_core(struct shard_core *core, int64_t now_ns)
 	if (!core->free_space(core->dir, &free_bytes)) {
 		return;
 	}
-	bool is_full = free_bytes < core->disk_reserve_bytes;
+	uint64_t spoken_for = core->disk_reserve_bytes + core->waiting_bytes;
+	core->room_bytes = free_bytes > spoken_for ? free_bytes - spoken_for : 0;
+	core->taken_bytes = 0;
+	bool is_full = core->room_bytes == 0;
 	if (is_full && !core->is_full) {
 		log_warn("STORE-DISK-RESERVE",
 			 "free_bytes=%llu reserve_bytes=%llu appends are refused until space is free",
@@ -211,6 +215,7 @@ enum err shard_core_new(const struct shard_options *o, struct shard_core **out,
 	core->node_id = o->node_id;
 	core->cache.max = o->cache_bytes != 0 ? o->cache_bytes : SHARD_CACHE_DEFAULT;
 	core->disk_reserve_bytes = o->disk_reserve_bytes;
+	core->room_bytes = UINT64_MAX;
 	core->free_space = o->free_space != NULL ? o->free_space : statvfs_free_space;
 	core->shards = mem_calloc(o->shards, sizeof *core->shards);
 	enum err e = ERR_NOMEM;

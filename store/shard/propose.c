@@ -22,6 +22,7 @@ _Static_assert(RECORD_HEAD + DESCRIPTOR + UINT16_MAX + LIMIT_BATCH <= LIMIT_ENTR
 
 void shard_append_fail_core(struct shard_core *core, struct store_append *op, enum err e)
 {
+	core->waiting_bytes -= op->batch_len;
 	buf_drop(&op->batch);
 	op->err = e;
 	shard_reply_core(core, op->reply_to, &op->msg, op->done);
@@ -40,6 +41,13 @@ static void dirty_push(struct shard *s, struct store_partition *p)
 	s->dirty_last = p;
 }
 
+/* The disk is looked at now and then; between two looks what is taken counts
+ * against the room there was, so that a fast writer cannot outrun the look. */
+static bool is_without_room(const struct shard_core *core, const struct store_append *op)
+{
+	return core->is_full || core->taken_bytes + op->batch_len > core->room_bytes;
+}
+
 void shard_on_append(struct msg *m)
 {
 	struct store_append *op = (struct store_append *)m;
@@ -47,14 +55,16 @@ void shard_on_append(struct msg *m)
 	assert(p->magic == PARTITION_MAGIC);
 	struct shard *s = p->shard;
 	struct shard_core *core = s->core;
+	core->waiting_bytes += op->batch_len;
 	enum err e = core->is_stopping ? ERR_STOPPING
 		     : p->is_gone      ? ERR_NOT_FOUND
-		     : core->is_full   ? ERR_QUOTA
-				       : ERR_OK;
+		     : is_without_room(core, op) ? ERR_QUOTA
+						 : ERR_OK;
 	if (e != ERR_OK) {
 		shard_append_fail_core(core, op, e);
 		return;
 	}
+	core->taken_bytes += op->batch_len;
 	/* Needed when the round is over, and likely still in another core's cache. */
 	__builtin_prefetch(op->batch);
 	if (p->pending_first == NULL) {

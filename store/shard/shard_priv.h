@@ -166,6 +166,9 @@ struct shard_core {
 	uint64_t disk_reserve_bytes;
 	shard_free_space_fn *free_space;
 	bool is_full;
+	uint64_t waiting_bytes;	/* of appends that are not answered yet */
+	uint64_t room_bytes;	/* above the reserve, at the last check */
+	uint64_t taken_bytes;	/* appends taken since then */
 	int64_t disk_check_ns;	/* when next */
 	const struct catalog *saved;	/* what the state holds; NULL: nothing usable */
 	uint64_t saved_index;

@@ -272,13 +272,37 @@ START_TEST(reserve_refuses_appends_until_space_returns)
 	/* Deleting must stay possible. */
 	struct catalog_command cmd = ops_create("other", 1);
 	ck_assert_int_eq(bed_command(&b, &cmd), ERR_OK);
-	__atomic_store_n(&free_bytes, 100, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&free_bytes, 100 + (1 << 20), __ATOMIC_SEQ_CST);
 	enum err e = ERR_QUOTA;
 	int64_t end = clock_mono_ms() + 20000;
 	while (e == ERR_QUOTA && clock_mono_ms() < end) {
 		e = bed_append(&b, p, 0, 1);
 	}
 	ck_assert_int_eq(e, ERR_OK);
+	store_partition_drop(&p);
+	bed_fini(&b);
+}
+END_TEST
+
+START_TEST(a_fast_writer_does_not_outrun_the_look_at_the_disk)
+{
+	struct bed b;
+	bed_init(&b, 1);
+	struct store_partition *p = bed_create(&b, "h", 1);
+	store_partition_drop(&p);
+	bed_close(&b);
+	free_bytes = 100 + 4096;
+	b.options.disk_reserve_bytes = 100;
+	b.options.free_space = free_space;
+	bed_open(&b);
+	p = bed_find(&b, "h", 0);
+	int taken = 0;
+	while (bed_append(&b, p, 0, 1) == ERR_OK && taken < 1000) {
+		taken++;
+	}
+	ck_assert_int_gt(taken, 0);
+	/* A batch is at least its head. */
+	ck_assert_int_le(taken, 4096 / BATCH_HEAD);
 	store_partition_drop(&p);
 	bed_fini(&b);
 }
@@ -406,6 +430,7 @@ Suite *propose_suite(void)
 	tcase_add_test(t, large_batches_share_entries_within_the_cap);
 	tcase_add_test(t, what_the_head_belies_is_refused_alone);
 	tcase_add_test(t, reserve_refuses_appends_until_space_returns);
+	tcase_add_test(t, a_fast_writer_does_not_outrun_the_look_at_the_disk);
 	tcase_add_test(t, short_memory_costs_only_the_operation_it_meets);
 	tcase_add_test(t, close_completes_what_waits_and_refuses_the_rest);
 	suite_add_tcase(s, t);
