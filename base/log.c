@@ -93,6 +93,24 @@ void log_write(enum log_level level, const char *id, const char *fmt, ...)
 	emit(level, id, text);
 }
 
+bool log_limit_pass(struct log_limit *limit, enum log_level level, const char *id)
+{
+	long long now = clock_mono_ms() / 1000;
+	long long then = atomic_load(&limit->second);
+	if (then != now && atomic_compare_exchange_strong(&limit->second, &then, now)) {
+		unsigned left_out = atomic_exchange(&limit->left_out, 0);
+		atomic_store(&limit->written, 0);
+		if (left_out > 0) {
+			log_write(level, id, "left_out=%u lines like this one", left_out);
+		}
+	}
+	if (atomic_fetch_add(&limit->written, 1) < LOG_LIMIT_PER_SECOND) {
+		return true;
+	}
+	atomic_fetch_add(&limit->left_out, 1);
+	return false;
+}
+
 void log_fatal(const char *id, const char *fmt, ...)
 {
 	char text[2048];

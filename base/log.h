@@ -10,6 +10,7 @@
  * come from outside go through log_quote. Any thread; a line is written by one
  * write(2). */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -32,6 +33,24 @@ void log_write(enum log_level level, const char *id, const char *fmt, ...) PRINT
 #define log_info(id, ...) log_at(LOG_INFO, id, __VA_ARGS__)
 #define log_warn(id, ...) log_at(LOG_WARN, id, __VA_ARGS__)
 #define log_error(id, ...) log_at(LOG_ERROR, id, __VA_ARGS__)
+
+/* For lines that a misbehaving client can cause as often as it likes: at most
+ * LOG_LIMIT_PER_SECOND of each place in the code and second are written; a line
+ * with the same id tells how many were left out. */
+enum { LOG_LIMIT_PER_SECOND = 50 };
+struct log_limit {
+	_Atomic long long second;
+	atomic_uint written;
+	atomic_uint left_out;
+};
+bool log_limit_pass(struct log_limit *limit, enum log_level level, const char *id);
+#define log_limited(level, id, ...)                                            \
+	do {                                                                   \
+		static struct log_limit limit_;                                \
+		if (log_on(level) && log_limit_pass(&limit_, level, id)) {     \
+			log_write(level, id, __VA_ARGS__);                     \
+		}                                                              \
+	} while (0)
 
 /* Renders foreign text as a quoted value: printable ASCII kept, the rest as
  * \xNN, cut after about 200 characters. */

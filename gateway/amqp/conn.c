@@ -124,7 +124,7 @@ static void say_goodbye(struct amqp_conn *conn, enum err e, const char *conditio
 	char text[TEXT_MAX];
 	core_error_text(conn->front->core, e, detail, "", tracking, text, sizeof text);
 	condition = condition != NULL ? condition : err_info(e)->amqp;
-	log_info("AMQP-CONNECTION-ENDED", "conn=%llu peer=%s condition=%s tracking=%s reason=%s",
+	log_limited(LOG_INFO, "AMQP-CONNECTION-ENDED", "conn=%llu peer=%s condition=%s tracking=%s reason=%s",
 		 id_of(conn), net_stream_peer(conn->stream), condition, tracking,
 		 log_quote(detail != NULL ? detail : err_text(e)));
 	conn->is_failing = true;
@@ -210,7 +210,7 @@ static void on_transport_error(struct amqp_conn *conn)
 	const char *name = pn_condition_get_name(c);
 	const char *text = pn_condition_get_description(c);
 	if (!conn->is_failing) {
-		log_info("AMQP-PROTOCOL-ERROR", "conn=%llu peer=%s condition=%s reason=%s",
+		log_limited(LOG_INFO, "AMQP-PROTOCOL-ERROR", "conn=%llu peer=%s condition=%s reason=%s",
 			 id_of(conn), net_stream_peer(conn->stream), log_quote(name != NULL ? name : ""),
 			 log_quote(text != NULL ? text : ""));
 		conn->is_failing = true;

@@ -253,7 +253,7 @@ void amqp_link_fail(struct amqp_link *link, enum err e, const char *condition, c
 	char text[TEXT_MAX];
 	condition = condition != NULL ? condition : err_info(e)->amqp;
 	core_error_text(link->conn->front->core, e, detail, link->path, tracking, text, sizeof text);
-	log_info("AMQP-LINK-DETACHED",
+	log_limited(LOG_INFO, "AMQP-LINK-DETACHED",
 		 "conn=%llu link=%llu kind=%s entity=%s condition=%s tracking=%s reason=%s",
 		 conn_id(link->conn), (unsigned long long)link->id, link->ops->what,
 		 log_quote(link->path), condition, tracking,
@@ -271,7 +271,7 @@ void amqp_link_refuse(struct amqp_conn *conn, pn_link_t *pn, enum err e, const c
 	char text[TEXT_MAX];
 	condition = condition != NULL ? condition : err_info(e)->amqp;
 	core_error_text(conn->front->core, e, detail, entity, tracking, text, sizeof text);
-	log_info("AMQP-LINK-REFUSED", "conn=%llu name=%s entity=%s condition=%s tracking=%s reason=%s",
+	log_limited(LOG_INFO, "AMQP-LINK-REFUSED", "conn=%llu name=%s entity=%s condition=%s tracking=%s reason=%s",
 		 conn_id(conn), log_quote(pn_link_name(pn)), log_quote(entity), condition, tracking,
 		 log_quote(detail != NULL && detail[0] != '\0' ? detail : err_text(e)));
 	pn_link_set_snd_settle_mode(pn, pn_link_remote_snd_settle_mode(pn));

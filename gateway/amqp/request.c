@@ -100,7 +100,7 @@ void amqp_reply_error(struct amqp_conn *conn, struct amqp_reply *a, const char *
 	a->status = status;
 	a->condition = condition;
 	core_error_text(conn->front->core, e, detail, entity, tracking, a->text, sizeof a->text);
-	log_info("AMQP-REQUEST-REFUSED", "conn=%llu node=%s entity=%s status=%d tracking=%s reason=%s",
+	log_limited(LOG_INFO, "AMQP-REQUEST-REFUSED", "conn=%llu node=%s entity=%s status=%d tracking=%s reason=%s",
 		 (unsigned long long)conn->id, node, log_quote(entity), (int)status, tracking,
 		 log_quote(detail));
 }
@@ -305,7 +305,7 @@ static enum err answer(struct request_link *l, struct span bytes, struct err_det
 		amqp_management_handle(conn, &q, &a);
 	}
 	if (to == NULL) {
-		log_info("AMQP-REPLY-NOWHERE", "conn=%llu reply_to=%s", (unsigned long long)conn->id,
+		log_limited(LOG_INFO, "AMQP-REPLY-NOWHERE", "conn=%llu reply_to=%s", (unsigned long long)conn->id,
 			 log_quote_span(reply_to).text);
 	} else {
 		struct str message = {.max = 0};

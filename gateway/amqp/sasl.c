@@ -84,7 +84,7 @@ static void process_init(pn_transport_t *transport, const char *mechanism, const
 		pnx_sasl_set_succeeded(transport, "client", "client");
 	} else {
 		metric_inc(METRIC_AUTH_FAILED);
-		log_warn("AMQP-SASL-REFUSED", "conn=%llu peer=%s mechanism=%s reason=%s",
+		log_limited(LOG_WARN, "AMQP-SASL-REFUSED", "conn=%llu peer=%s mechanism=%s reason=%s",
 			 (unsigned long long)conn->id, net_stream_peer(conn->stream),
 			 log_quote(mechanism), log_quote(d.text));
 		pnx_sasl_set_failed(transport);

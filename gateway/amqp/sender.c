@@ -148,7 +148,7 @@ static void reject(struct amqp_sender *s, pn_delivery_t *d, enum err e, const ch
 	const char *condition = err_info(e)->amqp;
 	detail = e == ERR_BUSY && detail[0] == '\0' ? busy_text : detail;
 	core_error_text(link->conn->front->core, e, detail, link->path, tracking, text, sizeof text);
-	log_info("AMQP-SEND-REJECTED", "conn=%llu link=%llu entity=%s condition=%s tracking=%s reason=%s",
+	log_limited(LOG_INFO, "AMQP-SEND-REJECTED", "conn=%llu link=%llu entity=%s condition=%s tracking=%s reason=%s",
 		 (unsigned long long)link->conn->id, (unsigned long long)link->id,
 		 log_quote(link->path), condition, tracking,
 		 log_quote(detail[0] != '\0' ? detail : err_text(e)));

@@ -100,11 +100,11 @@ static void log_it(const struct http_request *r, int status, const char *code,
 	struct log_quoted path = log_quote_span(span_str(r->path));
 	struct log_quoted reason = log_quote_span(span_str(r->failure.d.text));
 	if (status < 500) {
-		log_info("HTTP-REFUSED", "peer=%s method=%s path=%s status=%d code=%s tracking=%s reason=%s",
+		log_limited(LOG_INFO, "HTTP-REFUSED", "peer=%s method=%s path=%s status=%d code=%s tracking=%s reason=%s",
 			 r->peer->origin.peer, method.text, path.text, status, code, tracking,
 			 reason.text);
 	} else {
-		log_warn("HTTP-FAILED", "peer=%s method=%s path=%s status=%d code=%s tracking=%s reason=%s",
+		log_limited(LOG_WARN, "HTTP-FAILED", "peer=%s method=%s path=%s status=%d code=%s tracking=%s reason=%s",
 			 r->peer->origin.peer, method.text, path.text, status, code, tracking,
 			 reason.text);
 	}

@@ -75,7 +75,7 @@ static void refuse(struct http_conn *c, enum err e, int status, const char *reas
 	char head[256];
 	struct str body = {0};
 	http_error_body(c->front->core, e, NULL, detail, "", tracking, &body);
-	log_info("HTTP-REFUSED", "peer=%s status=%d code=%s tracking=%s reason=%s",
+	log_limited(LOG_INFO, "HTTP-REFUSED", "peer=%s status=%d code=%s tracking=%s reason=%s",
 		 net_stream_peer(c->outer), status, err_info(e)->http_code, tracking,
 		 log_quote(detail));
 	snprintf(head, sizeof head,

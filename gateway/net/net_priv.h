@@ -36,7 +36,6 @@ enum {
 	NET_RECORD_MAX = (16 << 10) + 512,	/* a TLS record with its overhead */
 	NET_PLAIN_BUFFER = NET_READ_BUFFER + NET_RECORD_MAX,
 	NET_GATHER = 128 << 10,		/* ciphertext per send(2) */
-	NET_TLS_LINES = 20,		/* failed handshakes logged per second and loop */
 	NET_HASH_MIN = 64,
 	NET_ADDRESS_BUCKETS = 1024,
 };
@@ -194,8 +193,6 @@ struct net_loop {
 	uint8_t *plain;		/* NET_PLAIN_BUFFER: decrypted */
 	uint8_t *gather;	/* NET_GATHER: encrypted, of the stream in hand */
 	size_t gather_len;
-	int64_t failure_second;	/* of tls_failures: lines written in it */
-	int tls_failures;
 	const uint8_t *cipher;	/* what the BIO of the stream in hand reads */
 	size_t cipher_len;
 };

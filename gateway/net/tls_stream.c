@@ -7,7 +7,6 @@
 #include <openssl/x509.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/net/net_priv.h"
@@ -169,17 +168,7 @@ void net_tls_shut(struct net_stream *s)
 
 void net_tls_log_failure(struct net_stream *s, const char *reason)
 {
-	/* A port scan must not fill the disk. */
-	struct net_loop *loop = s->loop;
-	int64_t second = clock_mono_ms() / 1000;
-	if (second != loop->failure_second) {
-		loop->failure_second = second;
-		loop->tls_failures = 0;
-	}
-	if (++loop->tls_failures > NET_TLS_LINES) {
-		return;
-	}
-	log_warn("NET-TLS-FAILED", "conn=%llu peer=%s protocol=%s reason=%s",
+	log_limited(LOG_WARN, "NET-TLS-FAILED", "conn=%llu peer=%s protocol=%s reason=%s",
 		 (unsigned long long)s->id, s->peer, net_protocol_name(s->protocol),
 		 log_quote(reason));
 }

@@ -74,6 +74,25 @@ START_TEST(json_line_is_escaped)
 }
 END_TEST
 
+START_TEST(repeated_line_is_limited_and_counted)
+{
+	struct log_limit limit = {0};
+	int passed = 0;
+	for (int i = 0; i < LOG_LIMIT_PER_SECOND + 30; i++) {
+		passed += log_limit_pass(&limit, LOG_INFO, "TEST-ID") ? 1 : 0;
+	}
+	/* A second may have ended in between. */
+	ck_assert_int_ge(passed, LOG_LIMIT_PER_SECOND);
+	ck_assert_int_le(passed, LOG_LIMIT_PER_SECOND + 30);
+	atomic_store(&limit.second, 0);
+	atomic_store(&limit.left_out, 30);
+	caught.lines = 0;
+	ck_assert(log_limit_pass(&limit, LOG_INFO, "TEST-ID"));
+	ck_assert_int_eq(caught.lines, 1);
+	ck_assert_ptr_nonnull(strstr(caught.line, "left_out=30"));
+}
+END_TEST
+
 START_TEST(long_line_is_cut_and_ends_with_a_line_end)
 {
 	char big[5000];
@@ -117,6 +136,7 @@ Suite *log_suite(void)
 	tcase_add_test(t, line_has_time_level_id_and_text);
 	tcase_add_test(t, level_that_is_off_evaluates_nothing);
 	tcase_add_test(t, json_line_is_escaped);
+	tcase_add_test(t, repeated_line_is_limited_and_counted);
 	tcase_add_test(t, long_line_is_cut_and_ends_with_a_line_end);
 	tcase_add_test(t, quoted_text_is_bounded);
 	suite_add_tcase(s, t);
