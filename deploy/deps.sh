@@ -63,3 +63,7 @@ if [ "${1:-build}" = test ] && command -v npm >/dev/null &&
 		fi
 	fi
 fi
+
+if [ "${1:-build}" = test ]; then
+	echo "time: installs took $SECONDS s (budget 300 s)"
+fi
