@@ -96,6 +96,15 @@ speed = subprocess.run(["openssl", "speed", "-seconds", "1", "-bytes", "16384", 
                        capture_output=True, text=True)
 m = re.search(r"([\d.]+)k\s*$", speed.stdout.strip())
 print(f"OpenSSL AES-256-GCM, one core: {float(m.group(1)) / 1048.576:.0f} MB/s" if m else "openssl speed: no figure")
+key = re.search(r"SharedAccessKey=([^;]*)", subprocess.run(
+    [BIN, "connection-string", "--data", data], capture_output=True, text=True, check=True).stdout.strip()).group(1)
+fresh = server.memory_kb("RssAnon")
+idle = [amqp_raw.connect(server.ready["amqps"], key, f"idle{i}", server.ready["ca"]) for i in range(500)]
+for i, s in enumerate(idle):
+    amqp_raw.attach_sender(s, f"l{i}", "bench")
+print(f"{(server.memory_kb('RssAnon') - fresh) / 500:.1f} KB for an idle TLS connection with a session and a link")
+for s in idle:
+    s.close()
 print()
 head = f"{'':14}{'size':>7}{'events/s':>11}{'sends/s':>9}{'MB/s':>7}{'p50':>8}{'p99':>8}{'p99.9':>8}" \
        f"{'CPU s/M':>9}{'cores':>7}{'per core':>10}{'group':>8}{'raw MB/s':>9}{'of raw':>8}" \
@@ -123,16 +132,6 @@ for name, size, args in ROWS:
           f"{floor['mbPerSecond']:>9.0f}{row['ofRaw']:>8.0%}{half['latencyMs']['p99']:>9.2f}{paced['p99Ms']:>8.2f}"
           f"{row['p99Ratio']:>7.1f}", flush=True)
 
-if not only:
-    key = re.search(r"SharedAccessKey=([^;]*)", subprocess.run(
-        [BIN, "connection-string", "--data", data], capture_output=True, text=True, check=True).stdout.strip()).group(1)
-    fresh = server.memory_kb("RssAnon")
-    idle = [amqp_raw.connect(server.ready["amqps"], key, f"idle{i}", server.ready["ca"]) for i in range(500)]
-    for i, s in enumerate(idle):
-        amqp_raw.attach_sender(s, f"l{i}", "bench")
-    print(f"\nmemory: {(server.memory_kb('RssAnon') - fresh) / 500:.1f} KB for an idle TLS connection with a session and a link")
-    for s in idle:
-        s.close()
 server.stop()
 with open("build/bench.json", "w") as f:
     json.dump(results, f, indent=1)

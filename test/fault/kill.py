@@ -230,12 +230,12 @@ KEY = re.search(r"SharedAccessKey=([^;]*)", CS).group(1)
 TOKEN = subprocess.run([BIN, "token", "--hub", HUB, "--ttl", "24h", "--data", DATA], capture_output=True, text=True,
                        check=True).stdout.strip()
 
-writers = [HttpWriter(f"h{i}") for i in range(4)] + [AmqpWriter(f"a{i}") for i in range(3)]
+writers = [HttpWriter(f"h{i}") for i in range(3)] + [AmqpWriter(f"a{i}") for i in range(2)]
 for w in writers:
     w.start()
 before, slowest = {}, 0.0
 for r in range(ROUNDS):
-    time.sleep(rng.uniform(0.8, 3.0))
+    time.sleep(rng.uniform(0.4, 1.8))
     sig = signal.SIGTERM if rng.random() < 0.25 else signal.SIGKILL
     status = server.end(sig)
     if sig == signal.SIGTERM and status != 0:
