@@ -68,9 +68,10 @@ struct http_front {
 	bool thread_started;
 	struct msg wake;
 	struct lock lock;		/* a leaf */
-	struct cond idle;		/* `waiting` became empty */
+	struct cond idle;		/* nothing is waiting or being resumed */
 	struct http_wait *waiting;	/* under lock */
 	size_t outstanding;		/* under lock: waits whose operation has not come back */
+	unsigned resuming;		/* under lock: taken out of `waiting`, not resumed yet */
 	bool closed;			/* under lock: no request may be suspended any more */
 	bool wake_posted;		/* under lock */
 };

@@ -41,7 +41,9 @@ static void unlink_locked(struct http_front *f, struct http_wait *w)
 
 /* ---- any thread --------------------------------------------------------------- */
 
-/* The request is nobody else's at this moment. */
+/* The request is nobody else's at this moment. Whoever took it out of the list
+ * has counted it in `resuming`, which resume_taken takes back: libmicrohttpd must
+ * not be stopped in between. */
 static void resume(struct http_request *r, enum err outcome, const char *detail)
 {
 	assert(r->magic == HTTP_REQUEST_MAGIC);
@@ -52,6 +54,19 @@ static void resume(struct http_request *r, enum err outcome, const char *detail)
 	}
 	r->state = HTTP_RESUMED;
 	MHD_resume_connection(r->conn);
+}
+
+static void resume_taken(struct http_front *f, struct http_request *r, enum err outcome,
+			 const char *detail)
+{
+	resume(r, outcome, detail);
+	lock_take(&f->lock);
+	assert(f->resuming > 0);
+	f->resuming--;
+	if (f->waiting == NULL && f->resuming == 0) {
+		cond_signal(&f->idle);
+	}
+	lock_give(&f->lock);
 }
 
 bool http_wait_begin(struct http_wait *w, struct http_request *r, int64_t deadline_ns)
@@ -85,15 +100,13 @@ void http_wait_end(struct http_wait *w, enum err outcome, const char *detail)
 	w->request = NULL;
 	if (r != NULL) {
 		unlink_locked(f, w);
+		f->resuming++;
 	}
 	assert(f->outstanding > 0);
 	f->outstanding--;
-	if (f->waiting == NULL) {
-		cond_signal(&f->idle);
-	}
 	lock_give(&f->lock);
 	if (r != NULL) {
-		resume(r, outcome, detail);
+		resume_taken(f, r, outcome, detail);
 	}
 }
 
@@ -108,6 +121,7 @@ static struct http_request *take_expired(struct http_front *f, int64_t now_ns)
 			r = w->request;
 			w->request = NULL;
 			unlink_locked(f, w);
+			f->resuming++;
 			break;
 		}
 	}
@@ -118,7 +132,7 @@ static struct http_request *take_expired(struct http_front *f, int64_t now_ns)
 static void expire(struct http_front *f, int64_t now_ns, enum err e, const char *text)
 {
 	for (struct http_request *r; (r = take_expired(f, now_ns)) != NULL;) {
-		resume(r, e, text);
+		resume_taken(f, r, e, text);
 	}
 }
 
@@ -169,11 +183,18 @@ void http_wait_close(struct http_front *f)
 {
 	int64_t end_ns = clock_mono_ns() + HTTP_STOP_GRACE_MS * INT64_C(1000000);
 	lock_take(&f->lock);
-	while (f->waiting != NULL && cond_wait_until(&f->idle, &f->lock, end_ns)) {
+	while ((f->waiting != NULL || f->resuming != 0) &&
+	       cond_wait_until(&f->idle, &f->lock, end_ns)) {
 	}
 	f->closed = true;
 	lock_give(&f->lock);
 	expire(f, INT64_MAX, ERR_STOPPING, "The server is stopping.");
+	/* The http thread may be resuming the last one: that takes a moment only. */
+	lock_take(&f->lock);
+	while (f->resuming != 0) {
+		cond_wait(&f->idle, &f->lock);
+	}
+	lock_give(&f->lock);
 }
 
 void http_wait_stop(struct http_front *f)
