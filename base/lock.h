@@ -44,6 +44,7 @@ enum thread_role {
 	ROLE_VOLUME_WRITER,
 	ROLE_READER,
 	ROLE_BACKGROUND,
+	ROLE_COORDINATOR,
 };
 
 typedef void *thread_fn(void *arg);

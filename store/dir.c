@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "store/dir_version.h"
 
@@ -200,6 +201,24 @@ static enum err begin_founding(struct store_dir *dir, uint64_t node_id, uint32_t
 	return e == ERR_OK ? sync_dir(dir, d) : e;
 }
 
+/* What this program writes is in its own format from now on, which older
+ * programs must refuse. */
+static enum err relabel(struct store_dir *dir, struct err_detail *d)
+{
+	char text[STORE_VERSION_TEXT_MAX];
+	store_version_print(dir, text);
+	enum err e = write_file(dir, name_version_new, text, d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	if (renameat(dir->fd, name_version_new, dir->fd, name_version) != 0) {
+		return fail(dir, "name its VERSION file", d);
+	}
+	log_info("STORE-UPGRADED", "dir=%s from=%u to=%d", log_quote(dir->path), dir->version,
+		 STORE_DIR_VERSION);
+	return sync_dir(dir, d);
+}
+
 /* Reads what VERSION says, and whether the last stop was orderly. */
 static enum err open_founded(struct store_dir *dir, uint64_t node_id, struct err_detail *d)
 {
@@ -216,7 +235,8 @@ static enum err open_founded(struct store_dir *dir, uint64_t node_id, struct err
 	if (dir->was_unclean && errno != ENOENT) {
 		return fail(dir, "remove its CLEAN file", d);
 	}
-	return sync_dir(dir, d);
+	e = sync_dir(dir, d);
+	return e == ERR_OK && dir->version < STORE_DIR_VERSION ? relabel(dir, d) : e;
 }
 
 enum err store_dir_open(const char *path, uint64_t node_id, uint32_t shards,

@@ -19,7 +19,10 @@
 
 #include "base/err.h"
 
-enum { STORE_DIR_VERSION = 1 };
+/* Formats: 1 the first; 2 has rows of groups, committed offsets and producers
+ * (volume command 5, state kinds from 16). An older directory is relabelled when
+ * it is opened, before anything of the new format is written. */
+enum { STORE_DIR_VERSION = 2 };
 
 struct store_dir {
 	char *path;
@@ -32,6 +35,7 @@ struct store_dir {
 	uint8_t store_uuid[16];
 	uint64_t node_id;
 	uint32_t shards;
+	uint32_t version;	/* as found */
 };
 
 /* Locks the directory and reads or makes its identity (node_id and shards: for a

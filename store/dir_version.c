@@ -75,7 +75,7 @@ enum err store_version_parse(struct span text, struct store_dir *dir, struct err
 {
 	uint64_t version;
 	if (!parse_number(take_line(&text, "sluice-data "), UINT32_MAX, &version) || version == 0) {
-		return err_set(d, ERR_CORRUPT, "it does not begin with \"sluice-data 1\"");
+		return err_set(d, ERR_CORRUPT, "it does not begin with \"sluice-data\" and a format number");
 	}
 	if (version > STORE_DIR_VERSION) {
 		return err_set(d, ERR_VERSION,
@@ -88,8 +88,9 @@ enum err store_version_parse(struct span text, struct store_dir *dir, struct err
 	    !parse_uuid(take_line(&text, "store="), dir->store_uuid) ||
 	    !parse_number(take_line(&text, "shards="), LIMIT_SHARDS, &shards) || shards == 0 ||
 	    dir->node_id == 0 || text.n != 0) {
-		return err_set(d, ERR_CORRUPT, "its lines are not those of format 1");
+		return err_set(d, ERR_CORRUPT, "its lines are not as they should be");
 	}
 	dir->shards = (uint32_t)shards;
+	dir->version = (uint32_t)version;
 	return ERR_OK;
 }

@@ -7,7 +7,7 @@ store_SRC := $(addprefix store/,store.c dir.c dir_version.c)
 
 TESTS += store
 store_TEST_SRC := test/lib/fake_sync.c test/lib/store_ops.c $(addprefix test/unit/store/,main.c store_bed.c \
-	test_dir.c test_store.c test_restart.c test_concurrent.c)
+	test_dir.c test_store.c test_restart.c test_saved.c test_concurrent.c test_producer.c)
 store_TEST_LINK := store store_shard store_volume store_catalog store_types base
 store_TEST_LIBS := $(LIBS_lmdb) $(LIBS_ssl)
 

@@ -3,7 +3,8 @@
  * Open:  directory (LOCK, VERSION) - volume - state - shard core recovers -
  *        volume's threads - founding entries - core's thread - VERSION.
  * Close: 1. the core refuses what comes from now on, proposes and completes
- *           what waits, answers it, returns every watch, writes the state
+ *           what waits, answers it, returns every watch; the saver writes
+ *           the state a last time and its thread ends
  *        2. the volume completes the reads it has, seals nothing, its threads
  *           end; a read that comes now is refused before it reaches the volume
  *        3. the state is closed
@@ -19,6 +20,7 @@
 #include <assert.h>
 
 #include "base/crypto.h"
+#include "base/keyhash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/dir.h"
@@ -113,6 +115,7 @@ static enum err open_parts(struct store *s, const struct store_options *o, struc
 		.node_id = s->dir.node_id,
 		.cache_bytes = o->cache_bytes,
 		.disk_reserve_bytes = o->disk_reserve_bytes,
+		.producer_expiry_ms = o->producer_expiry_ms,
 	};
 	return shard_core_new(&so, &s->core, d);
 }
@@ -252,4 +255,19 @@ void store_watch(struct store *s, struct store_watch *w)
 void store_command(struct store *s, struct store_command *op)
 {
 	shard_core_command(s->core, op);
+}
+
+void store_rows_write(struct store *s, struct store_rows_write *op)
+{
+	shard_core_rows_write(s->core, op);
+}
+
+void store_rows_scan(struct store *s, struct store_rows_scan *op)
+{
+	shard_core_rows_scan(s->core, op);
+}
+
+uint32_t store_shard_of(const struct store *s, struct span name)
+{
+	return keyhash_partition(name, s->dir.shards);
 }

@@ -17,6 +17,10 @@
 struct store;
 struct store_partition;
 
+/* Batches of a producer whose repetition is recognised: what clients may have
+ * in flight (max.in.flight.requests.per.connection). */
+enum { STORE_PRODUCER_BATCHES = 5 };
+
 struct store_options {
 	const char *dir;		/* data directory; made when missing, mode 0700 */
 	uint32_t shards;		/* used when the directory is founded */
@@ -24,6 +28,7 @@ struct store_options {
 	uint64_t segment_max_bytes;	/* 0: default */
 	size_t cache_bytes;		/* recent-entry cache, 0: 64 MiB */
 	uint64_t disk_reserve_bytes;	/* appends get ERR_QUOTA below this much free space */
+	int64_t producer_expiry_ms;	/* producers silent for so long are forgotten; 0: one day */
 };
 
 /* Opens or founds a data directory: takes LOCK (ERR_IN_USE), checks VERSION
@@ -56,6 +61,7 @@ struct store_position {
 	int64_t first_seq;		/* oldest retained */
 	int64_t next_seq;		/* high watermark: readers never see it or past it */
 	int64_t last_enqueued_ms;	/* append time of next_seq - 1; 0 when empty */
+	int64_t max_timestamp_ms;	/* greatest record timestamp; INT64_MIN when empty */
 	uint64_t bytes;
 	bool deleted;			/* its hub is gone */
 };
@@ -83,6 +89,7 @@ struct store_append {
 	enum err err;
 	int64_t base_seq;
 	int64_t append_ms;
+	bool is_repeated;
 };
 void store_append(struct store *s, struct store_append *op);
 
@@ -109,15 +116,27 @@ struct store_read {
 };
 void store_read(struct store *s, struct store_read *op);
 
-/* First event with append time > after_ms (>= when inclusive), else the high
- * watermark. */
+/* What a seek looks for. */
+enum store_seek_by {
+	/* The first event with append time > after_ms (>= when inclusive), else the
+	 * high watermark. */
+	STORE_SEEK_APPEND_TIME,
+	/* The base of the first batch with a record of timestamp >= after_ms (for
+	 * AMQP events: their append time), else the high watermark; which record it
+	 * is, the caller finds by reading that batch. */
+	STORE_SEEK_TIMESTAMP,
+	/* The base of the first batch that holds the greatest timestamp; the high
+	 * watermark when the partition is empty. */
+	STORE_SEEK_MAX_TIMESTAMP,
+};
 struct store_seek {
 	struct msg msg;
 	struct mailbox *reply_to;
 	msg_fn *done;
 	struct store_partition *partition;
+	enum store_seek_by by;
 	int64_t after_ms;
-	bool inclusive;
+	bool inclusive;		/* APPEND_TIME only */
 	enum err err;
 	int64_t seq;
 	void *inner;		/* private */
@@ -155,5 +174,64 @@ struct store_command {
 	void *inner;		/* private */
 };
 void store_command(struct store *s, struct store_command *op);
+
+/* ---- rows ------------------------------------------------------------------ */
+
+/* Small replicated state of whoever coordinates something: rows of a shard,
+ * (kind, key) -> content, changed by commands in that shard's log, kept in
+ * memory and, about once a second, in the state file. The content is opaque to
+ * the store. */
+enum store_row_kind {
+	STORE_ROW_PRODUCER = 16,	/* the store's own: idempotent producers */
+	STORE_ROW_GROUP = 17,		/* gateway/group: a group's last generation */
+	STORE_ROW_OFFSET = 18,		/* gateway/group: a committed offset */
+};
+enum {
+	STORE_ROW_KEY_MAX = 400,
+	STORE_ROWS_MAX = 2 << 20,	/* keys and contents of one write */
+	STORE_ROWS_COUNT = 64 << 10,	/* rows of one write: a sixth of an entry in heads */
+};
+struct store_row {
+	uint8_t kind;
+	bool is_deleted;	/* content is nothing; deleting what is not there is fine */
+	struct span key;
+	struct span content;
+};
+
+/* Writes rows of one shard, all or none, in the order the operations are posted.
+ * When done runs they are durable on a majority. ERR_TOO_LARGE, ERR_INVALID
+ * (kind, key), ERR_QUOTA (the disk's reserve; deletions pass), ERR_STOPPING,
+ * ERR_NOMEM. */
+struct store_rows_write {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	uint32_t shard;
+	const struct store_row *rows;	/* they and what they point to: kept until done */
+	uint32_t n;
+	enum err err;
+	void *inner;		/* private */
+};
+void store_rows_write(struct store *s, struct store_rows_write *op);
+
+/* Calls `row` on the shard core thread for each row of `kind` of every shard (in
+ * no order); what it is given is borrowed. An error of `row` ends it. For loading at
+ * start, not for serving. */
+typedef enum err store_row_fn(void *arg, uint32_t shard, struct span key, struct span content);
+struct store_rows_scan {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	uint8_t kind;
+	store_row_fn *row;
+	void *arg;
+	enum err err;
+	void *inner;		/* private */
+};
+void store_rows_scan(struct store *s, struct store_rows_scan *op);
+
+/* The shard that holds the rows of a thing with this name (a group). Never
+ * changes for a data directory. */
+uint32_t store_shard_of(const struct store *s, struct span name);
 
 #endif

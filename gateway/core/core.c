@@ -61,6 +61,7 @@ enum err core_new(const struct core_options *o, struct core **out)
 	c->extra_key = o->extra_key != NULL ? mem_strdup(o->extra_key) : NULL;
 	c->readers = core_registry_new();
 	c->auth = (struct auth_source){.find = find_policies, .ctx = c};
+	lock_init(&c->producer_ids.lock);
 	budget_init(&c->inflight, o->inflight_max_bytes);
 	if (c->host == NULL || c->readers == NULL ||
 	    (o->extra_key != NULL && c->extra_key == NULL)) {
@@ -79,6 +80,7 @@ void core_free(struct core **cp)
 		return;
 	}
 	core_registry_free(&c->readers);
+	lock_fini(&c->producer_ids.lock);
 	mem_free(c->extra_key);
 	mem_free(c->host);
 	mem_free(c);

@@ -109,6 +109,9 @@ struct core_append {
  * done will not run: ERR_BUSY, ERR_NOT_FOUND, ERR_INVALID (key given together
  * with a partition address is allowed and kept). */
 enum err core_append(struct core_sender *s, struct core_append *a) MUST_CHECK;
+/* The same into partition `partition` of the sender's hub. */
+enum err core_append_at(struct core_sender *s, uint32_t partition,
+			struct core_append *a) MUST_CHECK;
 /* Gives back what the append held and counts it; returns its error. */
 enum err core_append_done(struct core_append *a);
 
@@ -153,6 +156,22 @@ enum err core_reader_open(struct core *c, const struct core_address *a,
 /* A core_stolen already posted still arrives. */
 void core_reader_close(struct core_reader **r);
 struct store_partition *core_reader_partition(struct core_reader *r);	/* borrowed */
+/* The reader has been given everything before `seq`; for core_readers_list. */
+void core_reader_at(struct core_reader *r, int64_t seq);
+
+/* A reader as others see it. */
+struct core_reader_info {
+	struct store_part part;
+	char group[LIMIT_GROUP_NAME + 1];
+	char name[128];
+	bool has_epoch;
+	int64_t epoch;
+	int64_t next_seq;	/* -1: not known yet */
+};
+/* The readers there are now, of one hub or (0) of all; *out is the caller's, to
+ * be freed with mem_free. ERR_NOMEM. */
+enum err core_readers_list(struct core *c, uint32_t hub_id, struct core_reader_info **out,
+			   size_t *n) MUST_CHECK;
 
 /* Where to begin. ERR_OK: *seq is set; ERR_AGAIN: it needs a store_seek (by
  * time): start core_seek; ERR_INVALID with Event Hubs' text: a bad offset. */
@@ -164,6 +183,29 @@ enum err core_read_recent(struct core_reader *r, int64_t from, uint32_t max_byte
 			  struct store_batches *out) MUST_CHECK;
 void core_read(struct core_reader *r, struct store_read *op);
 void core_watch(struct core_reader *r, struct store_watch *w);
+
+/* Reading without owner levels, for front ends whose groups are coordinated
+ * otherwise. NULL: no such partition; one reference. */
+struct store_partition *core_partition(struct core *c, struct store_part part);
+enum err core_fetch_recent(struct core *c, struct store_partition *p, int64_t from,
+			   uint32_t max_bytes, struct store_batches *out) MUST_CHECK;
+/* op->partition is the caller's. */
+void core_fetch(struct core *c, struct store_read *op);
+void core_fetch_seek(struct core *c, struct store_seek *op);
+void core_fetch_watch(struct core *c, struct store_watch *w);
+
+/* ---- producer ids ----------------------------------------------------------- */
+
+/* An id that no producer had before. Ids come in blocks from the catalogue, so
+ * `done` runs at once or after a catalogue change; err as store_command. */
+struct core_producer_id {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	enum err err;
+	int64_t id;
+};
+void core_producer_id(struct core *c, struct core_producer_id *op);
 
 /* AMQP's offset of an event; opaque text to everyone else. */
 void core_offset_text(int64_t seq, char out[32]);

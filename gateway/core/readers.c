@@ -1,6 +1,7 @@
 /* Readers, and who owns which partition in which group. */
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -17,6 +18,7 @@ struct core_reader {
 	struct store_part part;
 	char group[LIMIT_GROUP_NAME + 1];
 	struct core_reader_options options;
+	_Atomic int64_t next_seq;	/* written by its own thread */
 	bool listed;			/* registry lock */
 	struct core_reader *next;	/* registry lock */
 };
@@ -230,6 +232,53 @@ void core_reader_close(struct core_reader **rp)
 	lock_give(&g->lock);
 	store_partition_drop(&r->partition);
 	mem_free(r);
+}
+
+void core_reader_at(struct core_reader *r, int64_t seq)
+{
+	/* Relaxed: a figure for people. */
+	atomic_store_explicit(&r->next_seq, seq, memory_order_relaxed);
+}
+
+static void describe(struct core_reader *r, struct core_reader_info *out)
+{
+	*out = (struct core_reader_info){
+		.part = r->part,
+		.has_epoch = r->options.has_epoch,
+		.epoch = r->options.epoch,
+		.next_seq = atomic_load_explicit(&r->next_seq, memory_order_relaxed),
+	};
+	snprintf(out->group, sizeof out->group, "%s", r->group);
+	snprintf(out->name, sizeof out->name, "%s", r->options.name);
+}
+
+enum err core_readers_list(struct core *c, uint32_t hub_id, struct core_reader_info **out,
+			   size_t *n)
+{
+	struct core_registry *g = c->readers;
+	void *v = NULL;
+	size_t cap = 0;
+	bool ok = true;
+	*n = 0;
+	lock_take(&g->lock);
+	for (size_t i = 0; i < REGISTRY_SLOTS && ok; i++) {
+		for (struct core_reader *r = g->slot[i]; r != NULL && ok; r = r->next) {
+			if (hub_id != 0 && r->part.hub_id != hub_id) {
+				continue;
+			}
+			ok = mem_grow(&v, &cap, *n + 1, sizeof **out);
+			if (ok) {
+				describe(r, (struct core_reader_info *)v + (*n)++);
+			}
+		}
+	}
+	lock_give(&g->lock);
+	if (!ok) {
+		mem_free(v);
+		return ERR_NOMEM;
+	}
+	*out = v;
+	return ERR_OK;
 }
 
 struct store_partition *core_reader_partition(struct core_reader *r)

@@ -107,7 +107,8 @@ static uint32_t route(struct core_sender *s, const struct core_append *a)
 	return s->next++ % s->n_parts;
 }
 
-enum err core_append(struct core_sender *s, struct core_append *a)
+/* `partition` < 0: the sender's own way. */
+static enum err append(struct core_sender *s, int64_t partition, struct core_append *a)
 {
 	metric_inc(METRIC_REQUESTS_IN);
 	a->started_ns = clock_mono_ns();
@@ -123,9 +124,23 @@ enum err core_append(struct core_sender *s, struct core_append *a)
 			return e;
 		}
 	}
-	a->op.partition = store_partition_hold(s->parts[route(s, a)]);
+	if (partition >= s->n_parts) {
+		return ERR_NOT_FOUND;
+	}
+	uint32_t at = partition >= 0 ? (uint32_t)partition : route(s, a);
+	a->op.partition = store_partition_hold(s->parts[at]);
 	store_append(s->core->store, &a->op);
 	return ERR_OK;
+}
+
+enum err core_append(struct core_sender *s, struct core_append *a)
+{
+	return append(s, -1, a);
+}
+
+enum err core_append_at(struct core_sender *s, uint32_t partition, struct core_append *a)
+{
+	return append(s, partition, a);
 }
 
 enum err core_append_done(struct core_append *a)
@@ -139,7 +154,7 @@ enum err core_append_done(struct core_append *a)
 		hist_add(metric_ack_latency(), (uint64_t)(clock_mono_ns() - a->started_ns));
 	} else if (e == ERR_QUOTA || e == ERR_LIMIT) {
 		metric_inc(METRIC_ERRORS_QUOTA);
-	} else if (e == ERR_NOT_FOUND) {
+	} else if (e == ERR_NOT_FOUND || e == ERR_SEQUENCE || e == ERR_FENCED) {
 		metric_inc(METRIC_ERRORS_USER);
 	} else {
 		metric_inc(METRIC_ERRORS_SERVER);

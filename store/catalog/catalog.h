@@ -52,6 +52,7 @@ struct catalog {
 	uint32_t n_policies;
 	uint32_t next_hub_id;
 	uint32_t next_shard;		/* where the next partition goes, round robin */
+	int64_t next_producer_id;	/* none from here on was given out */
 };
 
 /* Snapshots (any thread). hold returns its argument. */
@@ -79,7 +80,12 @@ enum catalog_op {
 	CATALOG_GROUP_DELETE,
 	CATALOG_POLICY_PUT,	/* create or replace rights and keys */
 	CATALOG_POLICY_DELETE,
+	CATALOG_PRODUCER_IDS,	/* takes a block of producer ids */
 };
+
+/* What one command takes at most: enough for years of new producers, and never
+ * near the end of the numbers. */
+enum { CATALOG_PRODUCER_IDS_MAX = 1000000 };
 
 struct catalog_command {
 	enum catalog_op op;
@@ -95,10 +101,12 @@ struct catalog_command {
 	char group[LIMIT_GROUP_NAME + 1];
 	struct catalog_policy policy;
 	bool must_be_new;	/* POLICY_PUT: ERR_EXISTS when there */
+	uint32_t producer_ids;	/* PRODUCER_IDS: how many, 1 .. CATALOG_PRODUCER_IDS_MAX */
+	int64_t first_producer_id;	/* PRODUCER_IDS, result of store_command: the block's first */
 };
 
-/* Names: hubs [A-Za-z0-9] with [A-Za-z0-9._/-] inside, ending alphanumeric;
- * groups the same plus '$' and '_' and spaces refused; policies printable ASCII
+/* Names: hubs [A-Za-z0-9._-] with '/' inside; groups [A-Za-z0-9._/-] with
+ * alphanumeric ends, plus '$' and '_' and spaces refused; policies printable ASCII
  * without ';' '=' '&' '/', spaces inside only. `what` is "hub", "group" or "policy": it
  * chooses the rule and begins the detail. No "", "." or ".." between slashes.
  * ERR_INVALID with a detail. */

@@ -126,6 +126,10 @@ static enum err apply(struct catalog_box *b, const struct catalog_command *cmd)
 	if (cmd->op == CATALOG_HUB_CREATE) {
 		return apply_create(b, cmd);
 	}
+	if (cmd->op == CATALOG_PRODUCER_IDS) {
+		b->c.next_producer_id += cmd->producer_ids;
+		return ERR_OK;
+	}
 	if (cmd->op == CATALOG_HUB_DELETE) {
 		catalog_box_replace(b, catalog_hub_find(&b->c, span_str(cmd->hub))->id, NULL);
 		return ERR_OK;

@@ -229,6 +229,19 @@ static enum err check_policy_delete(const struct catalog *c, const struct catalo
 	return ERR_OK;
 }
 
+static enum err check_producer_ids(const struct catalog *c, const struct catalog_command *cmd,
+				   struct err_detail *d)
+{
+	if (cmd->producer_ids == 0 || cmd->producer_ids > CATALOG_PRODUCER_IDS_MAX) {
+		return err_set(d, ERR_INVALID, "a block has 1 to %d producer ids, not %u",
+			       CATALOG_PRODUCER_IDS_MAX, cmd->producer_ids);
+	}
+	if (c->next_producer_id > INT64_MAX - (int64_t)cmd->producer_ids) {
+		return err_set(d, ERR_LIMIT, "no producer ids are left");
+	}
+	return ERR_OK;
+}
+
 enum err catalog_check(const struct catalog *c, const struct catalog_command *cmd,
 		       struct err_detail *d)
 {
@@ -247,6 +260,8 @@ enum err catalog_check(const struct catalog *c, const struct catalog_command *cm
 		return check_policy_put(c, cmd, d);
 	case CATALOG_POLICY_DELETE:
 		return check_policy_delete(c, cmd, d);
+	case CATALOG_PRODUCER_IDS:
+		return check_producer_ids(c, cmd, d);
 	}
 	return err_set(d, ERR_INVALID, "unknown catalogue command %d", (int)cmd->op);
 }

@@ -1,7 +1,8 @@
 /* A catalogue command as bytes (payload of a VOLUME_CATALOG command):
  *
- *   u8 version 1, then the fields of COMMAND_FIELDS in order; numbers are
- *   big-endian, texts have a u16 length before them and no NUL.
+ *   u8 version 2, u8 operation, u8 flags, then the fields of COMMAND_FIELDS in
+ *   order, then u32 number of producer ids; numbers are big-endian, texts have a
+ *   u16 length before them and no NUL. Version 1 ends before the producer ids.
  *
  * A new field comes at the end with the next version; the decoder then gives
  * it its default for older bytes. */
@@ -9,7 +10,8 @@
 #include "store/catalog/catalog_priv.h"
 
 enum {
-	COMMAND_VERSION = 1,
+	COMMAND_VERSION = 2,
+	VERSION_PRODUCER_IDS = 2,	/* the first that has them */
 	FLAG_RETENTION = 1,
 	FLAG_RETENTION_BYTES = 2,
 	FLAG_CLEANUP = 4,
@@ -95,7 +97,14 @@ enum err catalog_encode(const struct catalog_command *cmd, struct str *out)
 #define FIELD(kind, field) PUT_##kind(out, cmd->field);
 	COMMAND_FIELDS(FIELD)
 #undef FIELD
+	catalog_put_u32(out, cmd->producer_ids);
 	return out->bad ? ERR_NOMEM : ERR_OK;
+}
+
+/* The last operation a version has. */
+static uint8_t last_op(uint8_t version)
+{
+	return version < VERSION_PRODUCER_IDS ? CATALOG_POLICY_DELETE : CATALOG_PRODUCER_IDS;
 }
 
 enum err catalog_decode(struct span in, struct catalog_command *out)
@@ -103,12 +112,13 @@ enum err catalog_decode(struct span in, struct catalog_command *out)
 	*out = (struct catalog_command){0};
 	struct rd rd = rd_of(in);
 	struct rd *r = &rd;
-	if (rd_u8(r) != COMMAND_VERSION) {
+	uint8_t version = rd_u8(r);
+	if (version == 0 || version > COMMAND_VERSION) {
 		return ERR_DECODE;
 	}
 	uint8_t op = rd_u8(r);
 	uint8_t flags = rd_u8(r);
-	if (op < CATALOG_HUB_CREATE || op > CATALOG_POLICY_DELETE || (flags & ~FLAGS_ALL) != 0) {
+	if (op < CATALOG_HUB_CREATE || op > last_op(version) || (flags & ~FLAGS_ALL) != 0) {
 		return ERR_DECODE;
 	}
 	out->op = op;
@@ -119,6 +129,9 @@ enum err catalog_decode(struct span in, struct catalog_command *out)
 #define FIELD(kind, field) GET_##kind(r, out->field);
 	COMMAND_FIELDS(FIELD)
 #undef FIELD
+	if (version >= VERSION_PRODUCER_IDS) {
+		out->producer_ids = rd_u32(r);
+	}
 	if (rd.bad || rd_left(r) != 0 || out->cleanup > CATALOG_COMPACT_DELETE) {
 		return ERR_DECODE;
 	}

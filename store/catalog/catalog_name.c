@@ -80,6 +80,13 @@ static bool is_hub_char(uint8_t c)
 	return is_alnum(c) || c == '.' || c == '_' || c == '/' || c == '-';
 }
 
+/* More than the cloud service allows: Kafka's topics may begin and end with any of
+ * these ("_schemas"). */
+static bool is_hub_edge(uint8_t c)
+{
+	return is_hub_char(c) && c != '/';
+}
+
 static bool is_group_edge(uint8_t c)
 {
 	return is_alnum(c) || c == '$' || c == '_';
@@ -102,8 +109,8 @@ static bool is_policy_inside(uint8_t c)
 }
 
 static const struct rule rules[] = {
-	{"hub", is_alnum, is_hub_char, true,
-	 "letters, digits, '.', '_', '-' and '/', beginning and ending with a letter or digit"},
+	{"hub", is_hub_edge, is_hub_char, true,
+	 "letters, digits, '.', '_', '-' and, inside, '/'"},
 	{"group", is_group_edge, is_group_char, true,
 	 "letters, digits, '.', '_', '-', '/' and '$', beginning and ending with a letter, digit, "
 	 "'_' or '$'"},

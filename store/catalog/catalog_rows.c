@@ -2,7 +2,8 @@
  * format version):
  *
  *   namespace: u64 version, u32 shards, u32 next hub id, u32 next shard,
- *              u32 policies, then each policy
+ *              u32 policies, then each policy, u8 row version 2, i64 next producer
+ *              id; a row of version 1 ends with the policies
  *   hub:       u32 id, text name, i64 created, i64 updated, i64 retention,
  *              u64 retention bytes, u8 clean-up, u32 partitions, u32 shard of
  *              each, u32 groups, each text name and i64 created, u32 policies,
@@ -14,6 +15,8 @@
 
 #include "base/mem.h"
 #include "store/catalog/catalog_priv.h"
+
+enum { NAMESPACE_VERSION = 2 };
 
 static void put_policies(struct str *s, const struct catalog_policy *v, uint32_t n)
 {
@@ -30,6 +33,8 @@ enum err catalog_namespace_encode(const struct catalog *c, struct str *out)
 	catalog_put_u32(out, c->next_hub_id);
 	catalog_put_u32(out, c->next_shard);
 	put_policies(out, c->policies, c->n_policies);
+	catalog_put_u8(out, NAMESPACE_VERSION);
+	catalog_put_u64(out, (uint64_t)c->next_producer_id);
 	return out->bad ? ERR_NOMEM : ERR_OK;
 }
 
@@ -129,8 +134,13 @@ static enum err load_namespace(struct catalog_loader *l, struct span content)
 	c->next_hub_id = rd_u32(r);
 	c->next_shard = rd_u32(r);
 	get_policies(r, l->box->policies, &c->n_policies);
+	if (!rd.bad && rd_left(r) > 0) {
+		rd.bad = rd_u8(r) != NAMESPACE_VERSION;
+		c->next_producer_id = (int64_t)rd_u64(r);
+	}
 	if (rd.bad || rd_left(r) != 0 || l->has_namespace || shards != c->shards ||
-	    c->next_hub_id == 0 || c->next_shard >= shards) {
+	    c->next_hub_id == 0 || c->next_shard >= shards ||
+	    c->next_producer_id < 0) {
 		return ERR_CORRUPT;
 	}
 	l->has_namespace = true;

@@ -30,6 +30,10 @@ void shard_on_written(struct msg *m)
 			shard_command_apply_core(core, e->out.index);
 			continue;
 		}
+		if (c->kind == VOLUME_ROWS) {
+			shard_rows_apply_core(s, e->items[i].rows);
+			continue;
+		}
 		/* The operations keep the partition until they are answered. */
 		shard_partition_publish_core(e->items[i].partition, &e->items[i], c);
 		answer_core(core, e->items[i].first);

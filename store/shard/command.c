@@ -194,9 +194,11 @@ void shard_command_apply_core(struct shard_core *core, uint64_t index)
 		shard_registry_remove(&core->registry, change->deleted_id);
 	}
 	lock_give(&core->lock);
+	int64_t first_producer_id = old->next_producer_id;
 	catalog_drop(&old);
 	forget_hub_core(&deleted);
 	struct store_command *op = change->op;
+	op->command.first_producer_id = first_producer_id;
 	shard_change_fini(change);
 	shard_save_later_core(core);
 	answer_core(core, op, ERR_OK);

@@ -132,15 +132,12 @@ static void on_end(struct msg *m)
 
 static bool is_quiet_core(const struct shard_core *core)
 {
-	if (core->n_in_flight > 0 || core->commands_first != NULL) {
-		return false;
-	}
-	for (uint32_t i = 0; i < core->n_shards; i++) {
-		if (core->shards[i].dirty_first != NULL) {
+	for (uint32_t i = 0; core->n_in_flight == 0 && i < core->n_shards; i++) {
+		if (shard_has_pending_core(&core->shards[i])) {
 			return false;
 		}
 	}
-	return true;
+	return core->n_in_flight == 0;
 }
 
 static void close_partitions_core(struct shard_core *core)
@@ -153,26 +150,49 @@ static void close_partitions_core(struct shard_core *core)
 	}
 }
 
-/* Nothing waits any more: the last things that need the volume or the state. */
+/* Nothing waits any more: the last things that need the volume or the state. The
+ * saver's answers bring it here again until the state is written. */
 static void close_core(struct shard_core *core)
 {
-	close_partitions_core(core);
-	shard_replies_flush_core(core);
-	shard_save_core(core, clock_mono_ns(), true);
-	core->save_ns = INT64_MAX;
-	core->disk_check_ns = INT64_MAX;
-	atomic_store(&core->is_closed, true);
-	mailbox_post(&core->starter, &core->close_msg);
+	if (!core->is_drained) {
+		close_partitions_core(core);
+		shard_replies_flush_core(core);
+		core->is_drained = true;
+	}
+	if (shard_save_finish_core(core)) {
+		atomic_store(&core->is_closed, true);
+		mailbox_post(&core->starter, &core->close_msg);
+	}
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* When a timer is due. */
+static int64_t deadline_core(const struct shard_core *core)
+{
+	if (core->is_stopping) {
+		return INT64_MAX;
+	}
+	return earlier(core->saver.save_ns, earlier(core->disk_check_ns, core->expire_ns));
 }
 
 static void timers_core(struct shard_core *core)
 {
 	int64_t now_ns = clock_mono_ns();
+	if (core->is_stopping) {
+		return;
+	}
 	if (now_ns >= core->disk_check_ns) {
 		check_disk_core(core, now_ns);
 	}
-	if (now_ns >= core->save_ns) {
-		shard_save_core(core, now_ns, false);
+	if (now_ns >= core->expire_ns) {
+		core->expire_ns = shard_producers_expire_core(core, now_ns);
+	}
+	if (now_ns >= core->saver.save_ns) {
+		shard_save_core(core, now_ns);
 	}
 }
 
@@ -180,9 +200,7 @@ static void *core_main(void *arg)
 {
 	struct shard_core *core = arg;
 	while (!core->is_ended) {
-		int64_t deadline =
-			core->save_ns < core->disk_check_ns ? core->save_ns : core->disk_check_ns;
-		struct msg *m = mailbox_wait(&core->mailbox, deadline);
+		struct msg *m = mailbox_wait(&core->mailbox, deadline_core(core));
 		core->now_ms = clock_wall_ms();
 		run_round_core(m);
 		shard_replies_flush_core(core);
@@ -207,6 +225,7 @@ enum err shard_core_new(const struct shard_options *o, struct shard_core **out,
 	}
 	mailbox_init(&core->mailbox, NULL, NULL);
 	mailbox_init(&core->starter, NULL, NULL);
+	mailbox_init(&core->saver.box, NULL, NULL);
 	lock_init(&core->lock);
 	core->volume = o->volume;
 	core->state = o->state;
@@ -215,6 +234,8 @@ enum err shard_core_new(const struct shard_options *o, struct shard_core **out,
 	core->node_id = o->node_id;
 	core->cache.max = o->cache_bytes != 0 ? o->cache_bytes : SHARD_CACHE_DEFAULT;
 	core->disk_reserve_bytes = o->disk_reserve_bytes;
+	core->producer_expiry_ms =
+		o->producer_expiry_ms > 0 ? o->producer_expiry_ms : SHARD_PRODUCER_EXPIRY_MS;
 	core->room_bytes = UINT64_MAX;
 	core->free_space = o->free_space != NULL ? o->free_space : statvfs_free_space;
 	core->shards = mem_calloc(o->shards, sizeof *core->shards);
@@ -226,6 +247,7 @@ enum err shard_core_new(const struct shard_options *o, struct shard_core **out,
 	for (uint32_t i = 0; i < o->shards; i++) {
 		core->shards[i].core = core;
 		core->shards[i].number = i;
+		core->shards[i].is_unsaved = true;
 	}
 	e = shard_recover(core, d);
 	if (e != ERR_OK) {
@@ -245,13 +267,15 @@ enum err shard_core_start(struct shard_core *core, struct err_detail *d)
 		return e;
 	}
 	int64_t now_ns = clock_mono_ns();
-	core->save_ns = now_ns + (int64_t)SHARD_STATE_IDLE_MS * 1000000;
-	if (core->saved != core->catalog) {
-		shard_save_later_core(core);
-	}
+	shard_save_plan_core(core, now_ns);
 	check_disk_core(core, now_ns);
+	e = shard_saver_start(core);
+	if (e != ERR_OK) {
+		return err_set(d, e, "cannot start the saver thread");
+	}
 	e = thread_start(&core->thread, ROLE_SHARD_CORE, "shard-core", core_main, core);
 	if (e != ERR_OK) {
+		shard_saver_stop(core);
 		return err_set(d, e, "cannot start the shard core thread");
 	}
 	core->is_started = true;
@@ -269,6 +293,7 @@ void shard_core_close(struct shard_core *core)
 	struct msg *m = mailbox_wait(&core->starter, INT64_MAX);
 	assert(m == &core->close_msg);
 	(void)m;
+	shard_saver_stop(core);
 	while (atomic_load(&core->n_entering) > 0) {
 		sched_yield();
 	}
@@ -295,13 +320,15 @@ void shard_core_free(struct shard_core **cp)
 			mem_free(core->shards[i].entries[k].commands);
 			mem_free(core->shards[i].entries[k].items);
 		}
+		shard_rows_fini(&core->shards[i].rows);
 	}
 	mem_free(core->shards);
 	catalog_drop(&core->catalog);
-	catalog_drop(&core->saved);
+	catalog_drop(&core->saver.saved);
 	lock_fini(&core->lock);
 	mailbox_fini(&core->mailbox);
 	mailbox_fini(&core->starter);
+	mailbox_fini(&core->saver.box);
 	mem_free(core);
 }
 

@@ -20,7 +20,7 @@ enum {
 
 static bool may_merge(const struct store_append *op)
 {
-	return op->may_merge && op->events == 1 && op->batch_len <= SHARD_MERGE_EVENT_MAX &&
+	return op->may_merge && op->encoding == BATCH_AMQP && op->events == 1 && op->batch_len <= SHARD_MERGE_EVENT_MAX &&
 	       op->batch_len > BATCH_HEAD && op->batch != NULL &&
 	       op->batch_len + op->key_len <= op->batch->cap;
 }

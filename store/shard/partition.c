@@ -14,6 +14,7 @@ struct store_partition *shard_partition_new(struct shard *s, struct store_part p
 	atomic_init(&p->refs, 1);
 	p->part = part;
 	p->shard = s;
+	p->position.max_timestamp_ms = INT64_MIN;
 	lock_init(&p->lock);
 	return p;
 }
@@ -45,6 +46,7 @@ void store_partition_drop(struct store_partition **pp)
 	assert(p->ring_n == 0);
 	p->magic = 0;
 	lock_fini(&p->lock);
+	shard_producers_fini(&p->producers);
 	mem_free(p->ring);
 	mem_free(p);
 }
@@ -220,6 +222,8 @@ void shard_partition_close_core(struct store_partition *p, enum err e)
 	answer_core(p->shard->core, due);
 	if (p->is_gone) {
 		shard_cache_forget_core(p->shard->core, p);
+		/* Their rows go with the next sweep. */
+		shard_producers_fini(&p->producers);
 	}
 }
 
@@ -247,6 +251,9 @@ void shard_partition_publish_core(struct store_partition *p, struct shard_item *
 	}
 	p->position.next_seq += c->count;
 	p->position.last_enqueued_ms = c->append_ms;
+	if (c->max_timestamp_ms > p->position.max_timestamp_ms) {
+		p->position.max_timestamp_ms = c->max_timestamp_ms;
+	}
 	p->position.bytes += c->payload.n;
 	struct msg *due = p->watches != NULL ? due_locked(p) : NULL;
 	lock_give(&p->lock);

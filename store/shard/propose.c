@@ -17,8 +17,10 @@ enum {
 };
 
 _Static_assert(offsetof(struct store_append, msg) == 0, "found from its message");
-_Static_assert(RECORD_HEAD + DESCRIPTOR + UINT16_MAX + LIMIT_BATCH <= LIMIT_ENTRY,
-	       "any single batch fits an entry");
+_Static_assert(RECORD_HEAD + DESCRIPTOR + UINT16_MAX + LIMIT_BATCH + DESCRIPTOR +
+			       (SHARD_FORGET_MAX + 2) * (SHARD_ROW_HEAD + STORE_ROW_KEY_MAX) <=
+		       LIMIT_ENTRY,
+	       "any single batch fits an entry, with the rows of its producer and of those forgotten");
 
 void shard_append_fail_core(struct shard_core *core, struct store_append *op, enum err e)
 {
@@ -80,7 +82,7 @@ void shard_on_append(struct msg *m)
 bool shard_has_pending_core(const struct shard *s)
 {
 	const struct shard_core *core = s->core;
-	return s->dirty_first != NULL ||
+	return s->dirty_first != NULL || s->rows_first != NULL || s->is_sweep_due ||
 	       (s->number == 0 && core->commands_first != NULL && core->change.op == NULL);
 }
 
@@ -102,10 +104,11 @@ struct shard_entry *shard_entry_free_core(struct shard *s)
 bool shard_entry_room(struct shard_entry *e)
 {
 	void *commands = e->commands;
-	bool ok = mem_grow(&commands, &e->commands_cap, e->n + 1, sizeof *e->commands);
+	size_t n = e->n + 2;	/* that one, and the producers' */
+	bool ok = mem_grow(&commands, &e->commands_cap, n, sizeof *e->commands);
 	e->commands = commands;
 	void *items = e->items;
-	ok = ok && mem_grow(&items, &e->items_cap, e->n + 1, sizeof *e->items);
+	ok = ok && mem_grow(&items, &e->items_cap, n, sizeof *e->items);
 	e->items = items;
 	return ok;
 }
@@ -172,6 +175,7 @@ static void assign(struct store_partition *p, struct shard_item *item, uint32_t 
 		op->err = ERR_OK;
 		op->base_seq = seq;
 		op->append_ms = p->proposed_ms;
+		op->is_repeated = false;
 		seq += op->events;
 		if (is_merged) {
 			buf_drop(&op->batch);
@@ -226,51 +230,134 @@ static void add_command_core(struct shard_entry *e, struct store_partition *p, u
 	e->n++;
 }
 
-/* Takes one command's worth of the partition's operations, or refuses its first
- * one. False: the entry has no room for it. */
-static bool take_core(struct shard_entry *e, struct store_partition *p)
+/* The item of the entries in flight, or of the one being made, that holds the
+ * partition's batch at `base_seq`; NULL: none. */
+static struct shard_item *item_find_core(const struct shard_entry *making,
+					 const struct store_partition *p, int64_t base_seq)
 {
-	struct shard_core *core = p->shard->core;
-	enum err err = p->is_gone ? ERR_NOT_FOUND : check(p->pending_first);
-	if (err != ERR_OK) {
-		shard_append_fail_core(core, pending_pop(p), err);
-		return true;
+	for (uint32_t i = 0; i < SHARD_IN_FLIGHT; i++) {
+		const struct shard_entry *e = &p->shard->entries[i];
+		for (uint32_t k = 0; (e->is_used || e == making) && k < e->n; k++) {
+			if (e->items[k].partition == p && e->commands[k].base_seq == base_seq) {
+				return &e->items[k];
+			}
+		}
 	}
+	return NULL;
+}
+
+/* The batch stands in the log already or is on its way there: the operation is
+ * answered as the first one was, or together with it. */
+static void repeat_core(const struct shard_entry *making, struct store_partition *p,
+			const struct shard_producer_step *step)
+{
+	struct store_append *op = pending_pop(p);
+	buf_drop(&op->batch);
+	op->err = ERR_OK;
+	op->base_seq = step->base_seq;
+	op->append_ms = step->append_ms;
+	op->is_repeated = true;
+	struct shard_item *item = NULL;
+	if (step->base_seq >= p->position.next_seq) {	/* changed by the core only */
+		item = item_find_core(making, p, step->base_seq);
+	}
+	if (item == NULL) {
+		struct shard_core *core = p->shard->core;
+		core->waiting_bytes -= op->batch_len;
+		shard_reply_core(core, op->reply_to, &op->msg, op->done);
+		return;
+	}
+	struct store_append *last = item->first;
+	while (last->msg.next != NULL) {
+		last = (struct store_append *)last->msg.next;
+	}
+	last->msg.next = &op->msg;
+}
+
+/* Puts one command's worth of the partition's operations into the entry. ERR_AGAIN:
+ * it has no room for them. */
+static enum err add_core(struct shard_entry *e, struct store_partition *p,
+			 struct shard_producer_step *step)
+{
 	size_t size;
 	uint32_t n = shard_merge_count(p->pending_first, &size);
 	if (n == 1) {
 		size = p->pending_first->batch_len + p->pending_first->key_len;
 	}
-	if (e->size + DESCRIPTOR + size > LIMIT_ENTRY && e->n > 0) {
-		return false;
+	size_t more = step != NULL ? shard_producer_size_core(e, p, step) : 0;
+	if (e->size + DESCRIPTOR + size + more > LIMIT_ENTRY && e->n > 0) {
+		return ERR_AGAIN;
 	}
-	if (!shard_entry_room(e)) {
-		if (e->n > 0) {
-			return false;
-		}
-		shard_append_fail_core(core, pending_pop(p), ERR_NOMEM);
-		return true;
+	if (!shard_entry_room(e) || (step != NULL && !shard_producer_room_core(e, p, step))) {
+		return e->n > 0 ? ERR_AGAIN : ERR_NOMEM;
 	}
 	add_command_core(e, p, n, size);
+	if (step != NULL) {
+		const struct volume_command *c = &e->commands[e->n - 1];
+		shard_producer_advance_core(e, p, step, c->base_seq, c->append_ms);
+	}
+	return ERR_OK;
+}
+
+/* Takes one command's worth of the partition's operations, or answers its first
+ * one. False: the entry has no room for it. */
+static bool take_core(struct shard_entry *e, struct store_partition *p)
+{
+	struct shard_producer_step step;
+	enum err err = p->is_gone ? ERR_NOT_FOUND : check(p->pending_first);
+	bool has_producer = err == ERR_OK && shard_has_producer(p->pending_first);
+	if (has_producer) {
+		err = shard_producer_judge_core(p, p->pending_first, &step);
+	}
+	if (err == ERR_EXISTS) {
+		repeat_core(e, p, &step);
+		return true;
+	}
+	if (err == ERR_OK) {
+		err = add_core(e, p, has_producer ? &step : NULL);
+	}
+	if (err != ERR_OK && err != ERR_AGAIN) {
+		shard_append_fail_core(p->shard->core, pending_pop(p), err);
+	}
+	return err != ERR_AGAIN;
+}
+
+/* The batches' turn: partitions take turns of one command, so that one with much
+ * to say does not keep the others out of the entry. */
+static bool take_batch_core(struct shard_entry *e)
+{
+	struct shard *s = e->shard;
+	struct store_partition *p = s->dirty_first;
+	if (!take_core(e, p)) {
+		return false;
+	}
+	s->dirty_first = p->next_dirty;
+	if (p->pending_first != NULL) {
+		dirty_push(s, p);
+	}
 	return true;
 }
 
-/* Partitions take turns of one command, so that one with much to say does not
- * keep the others out of the entry. */
+/* Batches and writes of rows take turns too; whose turn it is when the entry has
+ * no more room begins the next one. */
 static void fill_core(struct shard_entry *e)
 {
 	struct shard *s = e->shard;
-	while (s->dirty_first != NULL && e->size < LIMIT_ENTRY_TARGET &&
-	       e->n < SHARD_ENTRY_COMMANDS) {
-		struct store_partition *p = s->dirty_first;
-		if (!take_core(e, p)) {
-			break;
-		}
-		s->dirty_first = p->next_dirty;
-		if (p->pending_first != NULL) {
-			dirty_push(s, p);
+	if (s->is_sweep_due) {
+		shard_producers_sweep_core(e);
+	}
+	bool has_room = true;
+	while (has_room && (s->dirty_first != NULL || s->rows_first != NULL) &&
+	       e->size < LIMIT_ENTRY_TARGET && e->n < SHARD_ENTRY_COMMANDS - 1) {
+		if (s->rows_first != NULL && (s->is_rows_turn || s->dirty_first == NULL)) {
+			has_room = shard_rows_take_core(e);
+			s->is_rows_turn = !has_room;
+		} else {
+			has_room = take_batch_core(e);
+			s->is_rows_turn = has_room;
 		}
 	}
+	shard_producers_seal_core(e);
 }
 
 void shard_propose_core(struct shard *s)

@@ -127,6 +127,19 @@ static void on_seek(struct msg *m)
 	op->done(&op->msg);
 }
 
+static enum volume_seek_by seek_by(enum store_seek_by by)
+{
+	switch (by) {
+	case STORE_SEEK_APPEND_TIME:
+		return VOLUME_SEEK_APPEND_TIME;
+	case STORE_SEEK_TIMESTAMP:
+		return VOLUME_SEEK_TIMESTAMP;
+	case STORE_SEEK_MAX_TIMESTAMP:
+		break;
+	}
+	return VOLUME_SEEK_MAX_TIMESTAMP;
+}
+
 static void seek_end(struct store_seek *op, enum err e)
 {
 	op->err = e;
@@ -155,6 +168,7 @@ void shard_core_seek(struct shard_core *core, struct store_seek *op)
 		.reply_to = op->reply_to,
 		.done = on_seek,
 		.part = op->partition->part,
+		.by = seek_by(op->by),
 		.after_ms = op->after_ms,
 		.inclusive = op->inclusive,
 		.limit = op->seq,

@@ -1,60 +1,97 @@
-/* What the disk says when the store opens: the catalogue from the state and the
- * log after it, each partition's end from the volume; and the first entry of a
- * shard that has none. */
+/* What the disk says when the store opens: the catalogue and the rows from the
+ * state and the log after it, each partition's end from the volume; and the first
+ * entry of a shard that has none. */
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/shard/shard_priv.h"
 
-/* ---- catalogue ----------------------------------------------------------- */
+/* ---- the state --------------------------------------------------------------- */
+
+struct loading {
+	struct shard *shard;
+	struct catalog_loader *catalog;	/* shard 0 only */
+	bool has_rows;
+};
 
 static enum err on_row(void *arg, uint8_t kind, struct span key, struct span content)
 {
-	(void)key;
-	return catalog_loader_row(arg, kind, content);
+	struct loading *l = arg;
+	l->has_rows = true;
+	if (kind >= STORE_ROW_PRODUCER) {
+		return shard_rows_load(l->shard, kind, key, content);
+	}
+	return l->catalog != NULL ? catalog_loader_row(l->catalog, kind, content) : ERR_CORRUPT;
 }
 
-/* Loads shard 0's rows; *index = 0 and nothing in *out when there are none. */
-static enum err load_rows(struct shard_core *core, uint64_t *index, const struct catalog **out,
-			  struct err_detail *d)
+/* *out: the catalogue, of shard 0. Without an index there must be nothing. */
+static enum err load_shard(struct shard *s, const struct catalog **out, struct err_detail *d)
 {
-	*index = 0;
-	if (core->state == NULL) {
-		return ERR_OK;
-	}
-	struct catalog_loader *loader = catalog_loader_new(core->n_shards);
-	if (loader == NULL) {
-		return err_set(d, ERR_NOMEM, "no memory for the catalogue");
+	struct shard_core *core = s->core;
+	struct loading l = {.shard = s};
+	if (s->number == 0) {
+		l.catalog = catalog_loader_new(core->n_shards);
+		if (l.catalog == NULL) {
+			return err_set(d, ERR_NOMEM, "no memory for the catalogue");
+		}
 	}
 	uint64_t term;
-	enum err e = state_load(core->state, 0, index, &term, on_row, loader, d);
-	if (e == ERR_OK && *index > 0) {
-		e = catalog_loader_finish(&loader, out);
+	enum err e = state_load(core->state, s->number, &s->saved_index, &term, on_row, &l, d);
+	if (e == ERR_OK && s->saved_index == 0 && l.has_rows) {
+		e = ERR_CORRUPT;
 	}
-	catalog_loader_free(&loader);
+	if (e == ERR_OK && s->number == 0 && s->saved_index > 0) {
+		e = catalog_loader_finish(&l.catalog, out);
+	}
+	catalog_loader_free(&l.catalog);
+	if (e != ERR_OK && d->text[0] == '\0') {
+		err_set(d, e, "state of shard %u: %s", s->number, err_text(e));
+	}
+	s->is_unsaved = e != ERR_OK || s->saved_index == 0;
 	return e;
 }
 
+/* Rows of all shards; damaged ones leave nothing of any. */
+static enum err load_state(struct shard_core *core, struct err_detail *d)
+{
+	struct err_detail why = {""};
+	enum err e = ERR_OK;
+	for (uint32_t i = 0; core->state != NULL && e == ERR_OK && i < core->n_shards; i++) {
+		e = load_shard(&core->shards[i], &core->saver.saved, &why);
+	}
+	if (e != ERR_CORRUPT) {
+		return e == ERR_OK ? e : err_set(d, e, "%s", why.text);
+	}
+	log_warn("STORE-STATE-REBUILD", "error=%s all of it is rebuilt from the log",
+		 log_quote(why.text));
+	catalog_drop(&core->saver.saved);
+	for (uint32_t i = 0; i < core->n_shards; i++) {
+		struct shard *s = &core->shards[i];
+		shard_rows_fini(&s->rows);
+		s->saved_index = 0;
+		s->is_unsaved = true;
+	}
+	return ERR_OK;
+}
+
+/* ---- the log after it ---------------------------------------------------------- */
+
 struct replay {
-	const struct catalog *catalog;
+	struct shard *shard;
 	struct err_detail *d;
 };
 
-static enum err on_replay(void *arg, uint64_t index, uint64_t term, const struct volume_command *c)
+static enum err replay_catalog(struct replay *r, uint64_t index, struct span payload)
 {
-	struct replay *r = arg;
-	(void)term;
-	if (c->kind != VOLUME_CATALOG) {
-		return ERR_OK;
-	}
+	struct shard_core *core = r->shard->core;
 	struct catalog_command *cmd = MEM_NEW(struct catalog_command);
 	if (cmd == NULL) {
 		return err_set(r->d, ERR_NOMEM, "no memory for the catalogue");
 	}
 	const struct catalog *next = NULL;
-	enum err e = catalog_decode(c->payload, cmd);
+	enum err e = catalog_decode(payload, cmd);
 	if (e == ERR_OK) {
-		e = catalog_apply(r->catalog, cmd, index, &next);
+		e = catalog_apply(core->catalog, cmd, index, &next);
 	}
 	explicit_bzero(cmd, sizeof *cmd);
 	mem_free(cmd);
@@ -65,46 +102,61 @@ static enum err on_replay(void *arg, uint64_t index, uint64_t term, const struct
 		return err_set(r->d, ERR_CORRUPT, "catalogue command at index %llu: %s",
 			       (unsigned long long)index, err_text(e));
 	}
-	catalog_drop(&r->catalog);
-	r->catalog = next;
+	catalog_drop(&core->catalog);
+	core->catalog = next;
 	return ERR_OK;
 }
 
-static enum err recover_catalog(struct shard_core *core, struct err_detail *d)
+static enum err on_replay(void *arg, uint64_t index, uint64_t term, const struct volume_command *c)
 {
+	struct replay *r = arg;
+	(void)term;
+	if (c->kind == VOLUME_CATALOG && r->shard->number == 0) {
+		return replay_catalog(r, index, c->payload);
+	}
+	if (c->kind != VOLUME_ROWS) {
+		return ERR_OK;
+	}
+	enum err e = shard_rows_replay(r->shard, c->payload);
+	return e == ERR_OK ? e
+			   : err_set(r->d, e, "rows of shard %u at index %llu: %s", r->shard->number,
+				     (unsigned long long)index, err_text(e));
+}
+
+static enum err replay_shard(struct shard *s, struct err_detail *d)
+{
+	struct shard_core *core = s->core;
 	struct volume_shard_info info;
-	volume_shard_info(core->volume, 0, &info);
-	const struct catalog *c = NULL;
-	uint64_t after;
-	struct err_detail why = {""};
-	enum err e = load_rows(core, &after, &c, &why);
-	if (e != ERR_OK && e != ERR_CORRUPT) {
-		return err_set(d, e, "%s", why.text);
-	}
-	if (after > info.last_index) {
-		catalog_drop(&c);
+	volume_shard_info(core->volume, s->number, &info);
+	if (s->saved_index > info.last_index) {
 		return err_set(d, ERR_CORRUPT,
-			       "the state is at index %llu of shard 0, its log ends at %llu",
-			       (unsigned long long)after, (unsigned long long)info.last_index);
+			       "the state is at index %llu of shard %u, its log ends at %llu",
+			       (unsigned long long)s->saved_index, s->number,
+			       (unsigned long long)info.last_index);
 	}
-	if (e == ERR_CORRUPT) {
-		log_warn("STORE-STATE-REBUILD", "error=%s the catalogue is rebuilt from the log",
-			 log_quote(why.text));
-		after = 0;
-	}
-	if (after == 0 && info.first_index > 1) {
+	if (s->saved_index == 0 && info.first_index > 1) {
 		return err_set(d, ERR_CORRUPT,
-			       "no usable state, and shard 0's log begins only at index %llu",
-			       (unsigned long long)info.first_index);
+			       "no usable state, and shard %u's log begins only at index %llu",
+			       s->number, (unsigned long long)info.first_index);
 	}
-	core->saved = c != NULL ? catalog_hold(c) : NULL;
-	core->saved_index = after;
-	struct replay r = {.catalog = c != NULL ? c : catalog_empty(core->n_shards), .d = d};
-	if (r.catalog == NULL) {
+	struct replay r = {.shard = s, .d = d};
+	return volume_replay(core->volume, s->number, s->saved_index, on_replay, &r, d);
+}
+
+static enum err recover_shards(struct shard_core *core, struct err_detail *d)
+{
+	enum err e = load_state(core, d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	core->catalog = core->saver.saved != NULL ? catalog_hold(core->saver.saved)
+						  : catalog_empty(core->n_shards);
+	if (core->catalog == NULL) {
 		return err_set(d, ERR_NOMEM, "no memory for the catalogue");
 	}
-	e = volume_replay(core->volume, 0, after, on_replay, &r, d);
-	core->catalog = r.catalog;
+	for (uint32_t i = 0; e == ERR_OK && i < core->n_shards; i++) {
+		e = replay_shard(&core->shards[i], d);
+	}
 	return e;
 }
 
@@ -165,6 +217,7 @@ static void on_range(void *arg, const struct volume_range *r)
 		.first_seq = r->first_seq,
 		.next_seq = r->next_seq,
 		.last_enqueued_ms = r->last_append_ms,
+		.max_timestamp_ms = r->max_timestamp_ms,
 		.bytes = r->bytes,
 	};
 }
@@ -180,7 +233,7 @@ enum err shard_recover(struct shard_core *core, struct err_detail *d)
 		core->shards[i].applied_index = info.last_index;
 		core->shards[i].applied_term = info.last_term;
 	}
-	enum err e = recover_catalog(core, d);
+	enum err e = recover_shards(core, d);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -189,7 +242,8 @@ enum err shard_recover(struct shard_core *core, struct err_detail *d)
 		return e;
 	}
 	volume_ranges(core->volume, on_range, core);
-	return ERR_OK;
+	e = shard_producers_load(core);
+	return e == ERR_OK ? e : err_set(d, e, "producers of the partitions: %s", err_text(e));
 }
 
 /* ---- founding ------------------------------------------------------------ */

@@ -1,111 +1,282 @@
-/* The catalogue's rows in the state. It is a copy of what the log says, made so
- * that a start need not read the whole log; so it is written late and seldom. */
+/* What goes into the state file and when. It is a copy of what the log says, made
+ * so that a start need not read the whole log; so it is written late, and at most
+ * about once a second. A job is made between two rounds of the core thread, so a
+ * shard's rows in it are as of exactly the applied index beside them. */
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/shard/shard_priv.h"
 
-static void put_row(struct state *state, uint8_t kind, struct span key, enum err e, struct str *row,
-		    enum err *sticky)
+static int64_t after_ms(int64_t now_ns, int64_t ms)
 {
-	if (e == ERR_OK) {
-		state_put(state, kind, key, span_of(row->p, row->len));
-	} else if (*sticky == ERR_OK) {
-		*sticky = e;
-	}
-	if (row->p != NULL) {
-		explicit_bzero(row->p, row->len);
-	}
-	str_fini(row);
+	return now_ns + ms * 1000000;
 }
 
-static void delete_gone(struct shard_core *core)
+/* ---- the catalogue -------------------------------------------------------- */
+
+/* `e` says whether the content is whole. */
+static void put_content(struct shard_job *j, enum err e, uint8_t kind, struct span key,
+			struct str *content)
 {
-	for (uint32_t i = 0; i < core->saved->n_hubs; i++) {
-		uint32_t id = core->saved->hubs[i]->id;
+	if (e == ERR_OK) {
+		shard_job_put(j, kind, key, span_of(content->p, content->len));
+	} else {
+		j->bad = true;
+	}
+	if (content->p != NULL) {
+		explicit_bzero(content->p, content->len);
+	}
+	str_fini(content);
+}
+
+static void delete_gone(struct shard_core *core, struct shard_job *j)
+{
+	const struct catalog *saved = core->saver.saved;
+	for (uint32_t i = 0; i < saved->n_hubs; i++) {
+		uint32_t id = saved->hubs[i]->id;
 		if (catalog_hub_by_id(core->catalog, id) == NULL) {
 			uint8_t key[4];
 			put_u32(key, id);
-			state_delete(core->state, CATALOG_ROW_HUB, span_of(key, sizeof key));
+			shard_job_delete(j, CATALOG_ROW_HUB, span_of(key, sizeof key));
 		}
 	}
 }
 
-/* Puts the rows that differ from what the state holds. */
-static enum err put_rows(struct shard_core *core)
+/* The rows that differ from what the state holds. */
+static void add_catalog(struct shard_core *core, struct shard_job *j)
 {
 	const struct catalog *c = core->catalog;
-	enum err sticky = ERR_OK;
-	if (core->saved == NULL) {
-		state_clear(core->state);
-	} else {
-		delete_gone(core);
+	const struct catalog *saved = core->saver.saved;
+	if (saved != NULL) {
+		delete_gone(core, j);
 	}
-	struct str row = {0};
-	enum err e = catalog_namespace_encode(c, &row);
-	put_row(core->state, CATALOG_ROW_NAMESPACE, span_of(NULL, 0), e, &row, &sticky);
-	for (uint32_t i = 0; i < c->n_hubs; i++) {
+	struct str content = {0};
+	enum err e = catalog_namespace_encode(c, &content);
+	put_content(j, e, CATALOG_ROW_NAMESPACE, span_of(NULL, 0), &content);
+	for (uint32_t i = 0; i < c->n_hubs && !j->bad; i++) {
 		const struct catalog_hub *h = c->hubs[i];
-		if (core->saved != NULL && catalog_hub_by_id(core->saved, h->id) == h) {
+		if (saved != NULL && catalog_hub_by_id(saved, h->id) == h) {
 			continue;
 		}
 		uint8_t key[4];
 		put_u32(key, h->id);
-		e = catalog_row_encode(c, i, &row);
-		put_row(core->state, CATALOG_ROW_HUB, span_of(key, sizeof key), e, &row, &sticky);
+		e = catalog_row_encode(c, i, &content);
+		put_content(j, e, CATALOG_ROW_HUB, span_of(key, sizeof key), &content);
 	}
-	return sticky;
 }
 
-static void save_core(struct shard_core *core)
+static bool is_catalog_changed(const struct shard *s)
 {
-	struct shard *s = &core->shards[0];
-	struct err_detail d = {""};
-	state_begin(core->state, s->number);
-	enum err rows = core->saved != core->catalog ? put_rows(core) : ERR_OK;
-	if (rows != ERR_OK) {
-		/* A row is missing: an index of 0 makes the next start read the log. */
-		state_clear(core->state);
-	}
-	uint64_t index = rows == ERR_OK ? s->applied_index : 0;
-	enum err e = state_commit(core->state, index, index != 0 ? s->applied_term : 0, &d);
-	if (e == ERR_IO) {
-		log_fatal("STORE-STATE-WRITE", "dir=%s error=%s", log_quote(core->dir),
-			  log_quote(d.text));
-	}
-	if (rows != ERR_OK || e != ERR_OK) {
-		log_warn("STORE-STATE-LATER", "error=%s the state is written later",
-			 log_quote(d.text[0] != '\0' ? d.text : err_text(rows)));
-		catalog_drop(&core->saved);
-		return;
-	}
-	catalog_drop(&core->saved);
-	core->saved = catalog_hold(core->catalog);
-	core->saved_index = index;
+	return s->number == 0 && s->core->saver.saved != s->core->catalog;
 }
 
-static void due_at(struct shard_core *core, int64_t at_ns)
+/* ---- a job ----------------------------------------------------------------- */
+
+static void add_rows(const struct shard *s, struct shard_job *j)
 {
-	core->save_ns = at_ns < core->save_ns ? at_ns : core->save_ns;
+	for (const struct shard_row *r = s->rows.dirty; r != NULL && !j->bad; r = r->next_dirty) {
+		struct span key = span_of(r->key, r->key_len);
+		if (r->is_deleted) {
+			shard_job_delete(j, r->kind, key);
+		} else {
+			shard_job_put(j, r->kind, key, span_of(r->content, r->content_len));
+		}
+	}
+}
+
+/* Copies what changed of the shard; from then on it counts as saved, since what
+ * changes later is written later. False: no memory, and the job is as before. */
+static bool add_shard(struct shard *s, struct shard_job *j)
+{
+	struct shard_saver *saver = &s->core->saver;
+	size_t before = j->len;
+	shard_job_shard(j, s->number);
+	if (s->is_unsaved) {
+		shard_job_clear(j);
+	}
+	if (is_catalog_changed(s)) {
+		add_catalog(s->core, j);
+	}
+	add_rows(s, j);
+	shard_job_applied(j, s->applied_index, s->applied_term);
+	if (j->bad) {
+		j->len = before;
+		j->bad = false;
+		return false;
+	}
+	if (is_catalog_changed(s)) {
+		catalog_drop(&saver->saved);
+		saver->saved = catalog_hold(s->core->catalog);
+	}
+	shard_rows_saved_core(s);
+	s->saved_index = s->applied_index;
+	s->is_unsaved = false;
+	s->is_in_job = true;
+	return true;
+}
+
+static bool is_to_save(const struct shard *s)
+{
+	return s->is_unsaved || s->rows.dirty != NULL || is_catalog_changed(s) ||
+	       (s->core->saver.has_indexes && s->saved_index != s->applied_index);
+}
+
+static void tell_later(const char *why)
+{
+	log_warn("STORE-STATE-LATER", "error=%s the state is written later", log_quote(why));
+}
+
+/* Goes on with the pass: makes the next job and hands it over. False: nothing was
+ * left to do, or memory is short. */
+static bool post_next_core(struct shard_core *core)
+{
+	struct shard_saver *saver = &core->saver;
+	struct shard_job *j = &saver->job;
+	assert(!saver->is_out);
+	while (saver->next_shard < core->n_shards && j->len < SHARD_JOB_TARGET) {
+		struct shard *s = &core->shards[saver->next_shard++];
+		if (is_to_save(s) && !add_shard(s, j)) {
+			tell_later(err_text(ERR_NOMEM));
+			saver->next_shard = core->n_shards;
+			saver->is_due = true;
+		}
+	}
+	if (j->len == 0) {
+		shard_job_fini(j);
+		return false;
+	}
+	saver->is_out = true;
+	saver->is_last = core->is_drained;
+	shard_saver_post_core(core);
+	return true;
+}
+
+/* ---- passes ------------------------------------------------------------------ */
+
+static void begin_pass_core(struct shard_core *core, int64_t now_ns, bool has_indexes)
+{
+	struct shard_saver *saver = &core->saver;
+	saver->next_shard = 0;
+	saver->is_due = false;
+	saver->has_indexes = has_indexes;
+	if (has_indexes) {
+		saver->index_ns = after_ms(now_ns, SHARD_STATE_IDLE_MS);
+	}
+	saver->save_ns = saver->index_ns;
+}
+
+/* When the next pass begins. */
+static void plan_core(struct shard_core *core, int64_t now_ns)
+{
+	struct shard_saver *saver = &core->saver;
+	int64_t at_ns = saver->is_due ? after_ms(now_ns, SHARD_STATE_CHANGED_MS)
+				      : saver->index_ns;
+	saver->save_ns = at_ns < saver->save_ns ? at_ns : saver->save_ns;
 }
 
 void shard_save_later_core(struct shard_core *core)
 {
-	if (!core->is_save_due) {
-		core->is_save_due = true;
-		due_at(core, clock_mono_ns() + (int64_t)SHARD_STATE_CHANGED_MS * 1000000);
+	struct shard_saver *saver = &core->saver;
+	if (!saver->is_due) {
+		saver->is_due = true;
+		plan_core(core, clock_mono_ns());
 	}
 }
 
-void shard_save_core(struct shard_core *core, int64_t now_ns, bool is_last)
+void shard_save_plan_core(struct shard_core *core, int64_t now_ns)
 {
-	core->save_ns = now_ns + (int64_t)SHARD_STATE_IDLE_MS * 1000000;
-	if (core->state != NULL &&
-	    (core->saved != core->catalog || core->saved_index != core->shards[0].applied_index)) {
-		save_core(core);
+	struct shard_saver *saver = &core->saver;
+	saver->next_shard = core->n_shards;
+	saver->index_ns = after_ms(now_ns, SHARD_STATE_IDLE_MS);
+	saver->save_ns = saver->index_ns;
+	for (uint32_t i = 0; i < core->n_shards; i++) {
+		saver->is_due = saver->is_due || is_to_save(&core->shards[i]);
 	}
-	core->is_save_due = false;
-	if (!is_last && core->saved != core->catalog && core->state != NULL) {
-		shard_save_later_core(core);
+	plan_core(core, now_ns);
+}
+
+/* Without a state file: nothing is ever behind. */
+static void forget_dirty_core(struct shard_core *core)
+{
+	for (uint32_t i = 0; i < core->n_shards; i++) {
+		shard_rows_saved_core(&core->shards[i]);
 	}
+}
+
+void shard_save_core(struct shard_core *core, int64_t now_ns)
+{
+	struct shard_saver *saver = &core->saver;
+	if (saver->is_out) {
+		/* A slow disk: its answer plans the next pass. */
+		saver->is_due = true;
+		saver->save_ns = INT64_MAX;
+		return;
+	}
+	begin_pass_core(core, now_ns, now_ns >= saver->index_ns);
+	if (core->state == NULL) {
+		forget_dirty_core(core);
+		return;
+	}
+	if (!post_next_core(core)) {
+		plan_core(core, now_ns);
+	}
+}
+
+/* Nothing of the job is in the file, and its shards no longer know what differs. */
+static void undo_job_core(struct shard_core *core)
+{
+	struct shard_saver *saver = &core->saver;
+	for (uint32_t i = 0; i < core->n_shards; i++) {
+		struct shard *s = &core->shards[i];
+		if (s->is_in_job) {
+			s->is_unsaved = true;
+			s->saved_index = 0;
+			shard_rows_all_dirty_core(s);
+		}
+	}
+	if (core->shards[0].is_in_job) {
+		catalog_drop(&saver->saved);
+	}
+}
+
+void shard_on_saved(struct msg *m)
+{
+	size_t at = offsetof(struct shard_core, saver) + offsetof(struct shard_saver, job);
+	struct shard_core *core = (struct shard_core *)(void *)((char *)m - at);
+	struct shard_saver *saver = &core->saver;
+	ASSERT_THREAD(ROLE_SHARD_CORE);
+	assert(saver->is_out);
+	saver->is_out = false;
+	bool is_written = saver->job.err == ERR_OK;
+	if (!is_written) {
+		tell_later(saver->job.detail.text);
+		undo_job_core(core);
+		saver->has_given_up = saver->is_last;
+		saver->next_shard = core->n_shards;
+		saver->is_due = true;
+	}
+	for (uint32_t i = 0; i < core->n_shards; i++) {
+		core->shards[i].is_in_job = false;
+	}
+	shard_job_fini(&saver->job);
+	if (!core->is_drained && !post_next_core(core)) {
+		plan_core(core, clock_mono_ns());
+	}
+}
+
+bool shard_save_finish_core(struct shard_core *core)
+{
+	struct shard_saver *saver = &core->saver;
+	assert(core->is_drained);
+	if (core->state == NULL || saver->has_given_up) {
+		return true;
+	}
+	if (saver->is_out) {
+		return false;
+	}
+	if (saver->next_shard < core->n_shards && post_next_core(core)) {
+		return false;
+	}
+	begin_pass_core(core, clock_mono_ns(), true);
+	return !post_next_core(core);
 }

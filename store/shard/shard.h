@@ -28,6 +28,7 @@ struct shard_options {
 	size_t cache_bytes;		/* 0: SHARD_CACHE_DEFAULT */
 	uint64_t disk_reserve_bytes;
 	shard_free_space_fn *free_space;	/* NULL: statvfs */
+	int64_t producer_expiry_ms;		/* 0: one day */
 };
 
 enum {
@@ -41,13 +42,27 @@ enum {
 	SHARD_MERGE_EVENT_MAX = 8 << 10,
 	/* Commands of one entry: bounds its descriptors to a quarter of the target. */
 	SHARD_ENTRY_COMMANDS = 4096,
+	/* Idempotent producers of a partition: about 5 MiB of memory. More, and the
+	 * one silent the longest is forgotten. */
+	SHARD_PRODUCERS = 10000,
+	SHARD_PRODUCER_EXPIRY_MS = 24 * 60 * 60 * 1000,	/* when nothing else is said */
+	/* Producers are looked through for those to be forgotten this often within
+	 * their time, in steps of so many slots and deletions with a pause between. */
+	SHARD_EXPIRY_ROUNDS = 8,
+	SHARD_EXPIRY_ROUND_MIN_MS = 50,
+	SHARD_EXPIRY_ROUND_MAX_MS = 60 * 1000,
+	SHARD_FORGET_SLOTS = 1024,
+	SHARD_FORGET_MAX = 256,
+	SHARD_FORGET_PAUSE_MS = 10,
 	SHARD_DISK_CHECK_MS = 500,
-	SHARD_STATE_CHANGED_MS = 1000,	/* a changed catalogue is written after this */
+	SHARD_STATE_CHANGED_MS = 1000,	/* changed rows are written after this */
 	SHARD_STATE_IDLE_MS = 30000,	/* the applied index alone after this */
+	/* Copied for the state file at a time; a shard that has more goes alone. */
+	SHARD_JOB_TARGET = 8 << 20,
 };
 
-/* Recovers: catalogue from the state and the log after it, positions from the
- * volume. Errors as volume_replay, or ERR_CORRUPT, ERR_NOMEM. */
+/* Recovers: catalogue and rows from the state and the log after it, positions from
+ * the volume. Errors as volume_replay, or ERR_CORRUPT, ERR_NOMEM. */
 enum err shard_core_new(const struct shard_options *o, struct shard_core **out,
 			struct err_detail *d) MUST_CHECK;
 /* The volume runs: writes entry 1 of every shard that has none, starts the
@@ -69,5 +84,7 @@ void shard_core_command(struct shard_core *core, struct store_command *op);
 void shard_core_read(struct shard_core *core, struct store_read *op);
 void shard_core_seek(struct shard_core *core, struct store_seek *op);
 void shard_core_watch(struct store_watch *w);
+void shard_core_rows_write(struct shard_core *core, struct store_rows_write *op);
+void shard_core_rows_scan(struct shard_core *core, struct store_rows_scan *op);
 
 #endif

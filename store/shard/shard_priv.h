@@ -24,6 +24,18 @@ struct shard_recent {
 	enum batch_encoding encoding;
 };
 
+/* The idempotent producers of a partition as proposed: what the entries in
+ * flight will make them. Core thread only. */
+struct shard_producer;
+struct shard_producers {
+	struct shard_producer **slots;	/* n_slots is 0 or a power of two */
+	size_t n_slots;
+	size_t n;
+	uint64_t seed;
+	struct shard_producer *oldest;	/* silent the longest */
+	struct shard_producer *newest;
+};
+
 enum { PARTITION_MAGIC = 0x70a27141 };
 
 struct store_partition {
@@ -41,6 +53,7 @@ struct store_partition {
 	bool is_gone;		/* as `deleted`, without the lock */
 	uint32_t n_fifo;	/* places in the cache's queue; > 0: it holds a reference */
 	uint32_t n_stale;	/* of those, oldest first, whose batch is gone already */
+	struct shard_producers producers;
 
 	struct lock lock;	/* rank 40, guards what follows; the ring is changed by the core only */
 	struct store_position position;
@@ -52,6 +65,39 @@ struct store_partition {
 	uint32_t ring_n;
 };
 
+/* A row of the shard's state (store_rows_write and the producers) as applied.
+ * Core thread only. */
+struct shard_row {
+	struct shard_row *next;		/* in its slot */
+	struct shard_row *next_dirty;	/* differs from the state file */
+	bool is_dirty;
+	bool is_deleted;		/* stays until the state file knows it */
+	uint8_t kind;
+	uint16_t key_len;
+	uint32_t content_len;
+	uint8_t *content;		/* own block; NULL when deleted or empty */
+	uint8_t key[];
+};
+struct shard_rows {
+	struct shard_row **slots;	/* n_slots is 0 or a power of two */
+	size_t n_slots;
+	size_t n;
+	uint64_t seed;
+	struct shard_row *dirty;
+};
+
+/* What one VOLUME_ROWS command changes, prepared so that applying it cannot
+ * fail. */
+struct shard_rows_change {
+	struct shard_rows_change *next;	/* waiting */
+	struct store_rows_write *op;	/* NULL: the producers of an entry */
+	struct shard_row *first;	/* in order, by next; go into the table */
+	struct shard_row *last;
+	uint8_t *payload;		/* own block */
+	size_t payload_cap;
+	size_t size;			/* of the payload, at most until it is sealed */
+};
+
 /* What one command of an entry answers. */
 struct shard_item {
 	struct store_partition *partition;	/* kept alive by the operations */
@@ -59,6 +105,7 @@ struct shard_item {
 	struct store_append *first;		/* by msg.next */
 	uint32_t events;
 	uint32_t key_len;
+	struct shard_rows_change *rows;		/* of a VOLUME_ROWS command, instead */
 };
 
 struct shard_entry {
@@ -71,6 +118,7 @@ struct shard_entry {
 	struct shard_item *items;	/* one per command */
 	size_t items_cap;
 	uint32_t n;
+	struct shard_rows_change producers;	/* those it advances and forgets; its last command */
 };
 
 struct shard {
@@ -81,11 +129,22 @@ struct shard {
 	uint64_t applied_index;
 	uint64_t applied_term;
 	struct shard_entry entries[SHARD_IN_FLIGHT];
+	struct shard_rows rows;
 	uint32_t n_in_flight;
 	struct store_partition *dirty_first;
 	struct store_partition *dirty_last;
+	struct shard_rows_change *rows_first;	/* writes that wait, by next */
+	struct shard_rows_change *rows_last;
+	bool is_rows_turn;		/* before the next batch */
+	bool is_sweep_due;		/* the next entry looks for producers to forget */
+	size_t sweep_at;		/* slot of `rows` */
 	bool is_ready;			/* in the core's list */
 	struct shard *next_ready;
+	/* What the state file tells of it, or will when the job that is out is
+	 * written. */
+	uint64_t saved_index;
+	bool is_unsaved;	/* nothing usable: its rows are cleared and written anew */
+	bool is_in_job;		/* in the one that is out */
 };
 
 /* Messages on their way out, one chain per mailbox. */
@@ -133,6 +192,39 @@ struct shard_change {
 	struct str payload;
 };
 
+/* What one transaction writes into the state: a copy of its own, as steps that
+ * the saver's thread carries out. Sticky: `bad` when memory was short. */
+struct shard_job {
+	struct msg msg;		/* first: found from its message */
+	uint8_t *steps;
+	size_t len;
+	size_t cap;
+	bool bad;
+	enum err err;		/* result */
+	struct err_detail detail;
+};
+
+/* Brings the state file up to date. A pass goes over all shards, in one job or,
+ * when there is much, in several; one job is out at a time. Core thread only,
+ * but `box` and `is_ended`. */
+struct shard_saver {
+	pthread_t thread;
+	bool is_started;
+	struct mailbox box;		/* the saver thread's */
+	struct msg stop_msg;
+	bool is_ended;			/* saver thread only */
+	struct shard_job job;		/* the saver thread's while it is out */
+	bool is_out;
+	uint32_t next_shard;		/* of the pass; n_shards: none is under way */
+	bool has_indexes;		/* the pass takes shards whose index alone changed */
+	bool is_last;			/* the job that is out was made to end with */
+	bool has_given_up;		/* the last one failed */
+	const struct catalog *saved;	/* what shard 0's rows hold or will; NULL: nothing usable */
+	bool is_due;			/* something changed since the pass began */
+	int64_t save_ns;		/* when the next pass begins */
+	int64_t index_ns;		/* when one takes the indexes too */
+};
+
 struct shard_core {
 	struct mailbox mailbox;
 	struct mailbox starter;	/* of the thread that starts and closes the core */
@@ -170,10 +262,11 @@ struct shard_core {
 	uint64_t room_bytes;	/* above the reserve, at the last check */
 	uint64_t taken_bytes;	/* appends taken since then */
 	int64_t disk_check_ns;	/* when next */
-	const struct catalog *saved;	/* what the state holds; NULL: nothing usable */
-	uint64_t saved_index;
-	bool is_save_due;	/* the catalogue differs from `saved` */
-	int64_t save_ns;	/* when */
+	int64_t producer_expiry_ms;
+	uint32_t sweep_shard;	/* where forgetting producers goes on */
+	int64_t expire_ns;	/* when next */
+	struct shard_saver saver;
+	bool is_drained;	/* stopping: nothing waits any more, watches are back */
 
 	struct lock lock;	/* rank 20 */
 	const struct catalog *catalog;
@@ -247,14 +340,114 @@ void shard_cache_added_core(struct shard_core *core, struct store_partition *p);
 void shard_cache_forget_core(struct shard_core *core, struct store_partition *p);
 void shard_cache_fini(struct shard_core *core);
 
+/* rows.c: the payload of a VOLUME_ROWS command is, for each row, u8 kind, u8
+ * flags (1: deleted), u16 key length, u32 content length, key, content. */
+
+/* Start only: a row from the state file. ERR_CORRUPT, ERR_NOMEM. */
+enum err shard_rows_load(struct shard *s, uint8_t kind, struct span key,
+			 struct span content) MUST_CHECK;
+/* Start only: a command from the log after the state's index. ERR_CORRUPT, ERR_NOMEM. */
+enum err shard_rows_replay(struct shard *s, struct span payload) MUST_CHECK;
+/* Start only, when every row of every shard is there: gives the partitions their
+ * producers. Rows of partitions that do not exist are left alone. */
+enum err shard_producers_load(struct shard_core *core) MUST_CHECK;
+/* The dirty rows are in the state file (or on their way there in a copy that will
+ * be written before any later one): forgets the deleted ones. */
+void shard_rows_saved_core(struct shard *s);
+/* Every row counts as dirty: the state file is to be written anew. */
+void shard_rows_all_dirty_core(struct shard *s);
+void shard_rows_fini(struct shard_rows *r);
+msg_fn shard_on_rows_write;
+msg_fn shard_on_rows_scan;
+
+uint64_t shard_hash(uint64_t seed, const void *p, size_t n);
+/* Nobody outside can foresee which keys fall into one slot. */
+uint64_t shard_hash_seed(const void *own);
+/* Bytes of a row in a payload. */
+enum { SHARD_ROW_HEAD = 8 };
+/* A row that is not in the table yet, with room for its content. NULL: no memory. */
+struct shard_row *shard_row_new(uint8_t kind, struct span key, size_t content_cap);
+void shard_row_free(struct shard_row **row);
+/* Slots for `more` rows; false: no memory for the first ones. */
+bool shard_rows_room(struct shard_rows *r, size_t more);
+/* Appends a row (takes) to a change, and all rows to its payload. */
+void shard_rows_change_add(struct shard_rows_change *c, struct shard_row *row);
+void shard_rows_change_seal(struct shard_rows_change *c);
+/* A command of the entry, whose room is there. */
+void shard_rows_command_core(struct shard_entry *e, struct shard_rows_change *c);
+/* The first waiting write goes into the entry, or is refused. False: no room. */
+bool shard_rows_take_core(struct shard_entry *e);
+/* The change is durable: takes effect, is answered and given up. */
+void shard_rows_apply_core(struct shard *s, struct shard_rows_change *c);
+
+/* producer.c: what a batch with a producer id is to its producer. */
+struct shard_producer_step {
+	int64_t id;
+	int16_t epoch;
+	int32_t first_seq;
+	int32_t last_seq;
+	struct shard_producer *producer;	/* NULL: not known */
+	int64_t base_seq;		/* of the batch it repeats */
+	int64_t append_ms;
+	struct shard_producer *fresh;	/* what adding it needs, where it needs it */
+	struct shard_row *row;
+	struct shard_row *forgotten;
+};
+bool shard_has_producer(const struct store_append *op);
+/* ERR_OK: to be appended; ERR_EXISTS: repeats what stands at base_seq; ERR_FENCED,
+ * ERR_SEQUENCE, ERR_INVALID. */
+enum err shard_producer_judge_core(const struct store_partition *p, const struct store_append *op,
+				   struct shard_producer_step *step) MUST_CHECK;
+/* Bytes by which the entry's record grows at most, besides the batch. */
+size_t shard_producer_size_core(const struct shard_entry *e, const struct store_partition *p,
+				const struct shard_producer_step *step);
+/* The memory that adding it takes; false: short, and nothing is changed. */
+bool shard_producer_room_core(struct shard_entry *e, struct store_partition *p,
+			      struct shard_producer_step *step);
+/* The batch is in the entry, at these. */
+void shard_producer_advance_core(struct shard_entry *e, struct store_partition *p,
+				 struct shard_producer_step *step, int64_t base_seq,
+				 int64_t append_ms);
+/* Makes the entry's last command of the rows of its producers, if any. */
+void shard_producers_seal_core(struct shard_entry *e);
+void shard_producers_fini(struct shard_producers *t);
+/* Adds rows of producers that are to be forgotten to the entry: one portion. */
+void shard_producers_sweep_core(struct shard_entry *e);
+/* Runs when the time it gave is there; gives the next one. */
+int64_t shard_producers_expire_core(struct shard_core *core, int64_t now_ns);
+
 /* recover.c */
 enum err shard_recover(struct shard_core *core, struct err_detail *d) MUST_CHECK;
 /* Writes and waits for the configuration entry of shards without any. */
 enum err shard_found(struct shard_core *core, struct err_detail *d) MUST_CHECK;
 
-/* save.c */
+/* save.c: what is to be saved, and when. */
+
+/* Rows or the catalogue changed: saved within SHARD_STATE_CHANGED_MS. */
 void shard_save_later_core(struct shard_core *core);
-/* Writes the state when that is due, or at once when `is_last`. */
-void shard_save_core(struct shard_core *core, int64_t now_ns, bool is_last);
+/* At start: when the first pass begins. */
+void shard_save_plan_core(struct shard_core *core, int64_t now_ns);
+/* Begins a pass; to be called when saver.save_ns is there. */
+void shard_save_core(struct shard_core *core, int64_t now_ns);
+/* Stopping: true when all is saved, or cannot be; else the answer to a job brings
+ * the next occasion to ask. */
+bool shard_save_finish_core(struct shard_core *core);
+msg_fn shard_on_saved;
+
+/* saver.c: the thread that writes jobs, and what a job is made of. */
+
+enum err shard_saver_start(struct shard_core *core) MUST_CHECK;
+/* The starter's: no job is out. Ends the thread. */
+void shard_saver_stop(struct shard_core *core);
+/* Core thread: hands the job over; it comes back by shard_on_saved. */
+void shard_saver_post_core(struct shard_core *core);
+/* The steps that follow are of this shard. */
+void shard_job_shard(struct shard_job *j, uint32_t shard);
+void shard_job_clear(struct shard_job *j);
+void shard_job_put(struct shard_job *j, uint8_t kind, struct span key, struct span content);
+void shard_job_delete(struct shard_job *j, uint8_t kind, struct span key);
+void shard_job_applied(struct shard_job *j, uint64_t index, uint64_t term);
+/* Wipes (there are keys of policies in it) and frees. */
+void shard_job_fini(struct shard_job *j);
 
 #endif

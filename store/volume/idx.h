@@ -88,7 +88,7 @@ void idx_reader_init(struct idx_reader *r, int fd, const struct idx_head *head);
 enum err idx_part_at(struct idx_reader *r, uint64_t i, struct idx_part *out) MUST_CHECK;
 enum err idx_shard_at(struct idx_reader *r, uint32_t shard, struct idx_shard *out) MUST_CHECK;
 enum err idx_raft_at(struct idx_reader *r, uint64_t i, struct index_raft *out) MUST_CHECK;
-/* As index_rows. */
+/* As index_rows. By timestamp each row is looked at, from the first on. */
 enum err idx_rows(struct idx_reader *r, struct store_part part, const struct index_query *q,
 		  struct index_row *out, size_t max, size_t *n) MUST_CHECK;
 

@@ -193,6 +193,7 @@ static enum err data_row_at(struct idx_reader *r, uint64_t i, struct store_part 
 	out->append_first_ms = (int64_t)rd_u64(&rd);
 	out->append_last_ms = (int64_t)rd_u64(&rd);
 	out->max_timestamp_ms = (int64_t)rd_u64(&rd);
+	out->greatest_ms = out->max_timestamp_ms;
 	out->bytes = rd_u32(&rd);
 	assert(!rd.bad);
 	return store_part_key(of) == store_part_key(part) ? ERR_OK : ERR_CORRUPT;
@@ -224,6 +225,33 @@ static enum err part_search(struct idx_reader *r, struct store_part part, struct
 	return ERR_OK;
 }
 
+/* The first row of the partition that matches; its end when there is none. */
+static enum err first_match(struct idx_reader *r, const struct idx_part *p,
+			    const struct index_query *q, uint64_t *out)
+{
+	uint64_t lo = p->first_row;
+	uint64_t hi = p->first_row + p->n_rows;
+	bool is_sorted = q->by != INDEX_BY_TIMESTAMP;
+	if (!is_sorted && p->max_timestamp_ms < q->key) {
+		lo = hi;
+	}
+	while (lo < hi) {
+		uint64_t mid = is_sorted ? lo + (hi - lo) / 2 : lo;
+		struct index_row row;
+		enum err e = data_row_at(r, mid, p->part, &row);
+		if (e != ERR_OK) {
+			return e;
+		}
+		if (index_row_matches(q, &row)) {
+			hi = mid;
+		} else {
+			lo = mid + 1;
+		}
+	}
+	*out = lo;
+	return ERR_OK;
+}
+
 enum err idx_rows(struct idx_reader *r, struct store_part part, const struct index_query *q,
 		  struct index_row *out, size_t max, size_t *n)
 {
@@ -234,24 +262,13 @@ enum err idx_rows(struct idx_reader *r, struct store_part part, const struct ind
 	if (e != ERR_OK || !found) {
 		return e;
 	}
-	uint64_t lo = p.first_row;
-	uint64_t end = p.first_row + p.n_rows;
-	uint64_t hi = end;
-	while (lo < hi) {
-		uint64_t mid = lo + (hi - lo) / 2;
-		struct index_row row;
-		e = data_row_at(r, mid, part, &row);
-		if (e != ERR_OK) {
-			return e;
-		}
-		if (index_row_matches(q, row.next_seq, row.append_last_ms)) {
-			hi = mid;
-		} else {
-			lo = mid + 1;
-		}
+	uint64_t i;
+	e = first_match(r, &p, q, &i);
+	if (e != ERR_OK) {
+		return e;
 	}
-	while (lo < end && *n < max) {
-		e = data_row_at(r, lo++, part, &out[*n]);
+	while (i < p.first_row + p.n_rows && *n < max) {
+		e = data_row_at(r, i++, part, &out[*n]);
 		if (e != ERR_OK) {
 			return e;
 		}

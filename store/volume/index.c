@@ -141,7 +141,14 @@ enum err index_add_batch(struct index *ix, uint32_t shard, uint64_t log_no,
 		if (c->max_timestamp_ms > last->max_timestamp_ms) {
 			last->max_timestamp_ms = c->max_timestamp_ms;
 		}
+		if (c->max_timestamp_ms > last->greatest_ms) {
+			last->greatest_ms = c->max_timestamp_ms;
+		}
 		return ERR_OK;
+	}
+	int64_t greatest_ms = c->max_timestamp_ms;
+	if (last != NULL && last->greatest_ms > greatest_ms) {
+		greatest_ms = last->greatest_ms;
 	}
 	if (!mem_grow((void **)&p->rows, &p->cap, p->n + 1, sizeof *p->rows)) {
 		return ERR_NOMEM;
@@ -153,6 +160,7 @@ enum err index_add_batch(struct index *ix, uint32_t shard, uint64_t log_no,
 		.append_first_ms = c->append_ms,
 		.append_last_ms = c->append_ms,
 		.max_timestamp_ms = c->max_timestamp_ms,
+		.greatest_ms = greatest_ms,
 		.bytes = (uint32_t)c->payload.n,
 	};
 	return ERR_OK;
@@ -211,7 +219,7 @@ size_t index_rows(const struct index *ix, struct store_part part, const struct i
 	size_t hi = p->n;
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		if (index_row_matches(q, p->rows[mid].next_seq, p->rows[mid].append_last_ms)) {
+		if (index_row_matches(q, &p->rows[mid])) {
 			hi = mid;
 		} else {
 			lo = mid + 1;

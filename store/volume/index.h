@@ -17,6 +17,9 @@ struct index_row {
 	int64_t append_first_ms;
 	int64_t append_last_ms;
 	int64_t max_timestamp_ms;
+	/* The greatest of this row and those before it in the segment; only in
+	 * memory, a row of an .idx repeats its own. */
+	int64_t greatest_ms;
 	uint32_t bytes;		/* payloads of the partition in the entry */
 };
 
@@ -54,15 +57,25 @@ struct index {
 };
 
 /* What a search looks for: the first row that reaches past a sequence number
- * (next_seq > key), or with an append time of `key` or later. */
+ * (next_seq > key), with an append time of `key` or later, or with a record
+ * timestamp of `key` or later. Rows rise by the first two, not by the third. */
+enum index_by { INDEX_BY_SEQ, INDEX_BY_APPEND_TIME, INDEX_BY_TIMESTAMP };
 struct index_query {
-	bool by_time;
+	enum index_by by;
 	int64_t key;
 };
-static inline bool index_row_matches(const struct index_query *q, int64_t next_seq,
-				     int64_t append_last_ms)
+/* In memory; true from the first match on for each row that follows. */
+static inline bool index_row_matches(const struct index_query *q, const struct index_row *row)
 {
-	return q->by_time ? append_last_ms >= q->key : next_seq > q->key;
+	switch (q->by) {
+	case INDEX_BY_SEQ:
+		return row->next_seq > q->key;
+	case INDEX_BY_APPEND_TIME:
+		return row->append_last_ms >= q->key;
+	case INDEX_BY_TIMESTAMP:
+		return row->greatest_ms >= q->key;
+	}
+	return false;
 }
 
 struct index *index_new(uint32_t n_shards);	/* NULL: no memory */

@@ -9,8 +9,6 @@
 /* Readers: find the rows, hold the segment, copy out of a short transaction,
  * answer. */
 
-enum { ROWS_AT_ONCE = 32 };
-
 /* ---- the queue ------------------------------------------------------------ */
 
 void read_queue_init(struct read_queue *q)
@@ -67,14 +65,7 @@ static struct msg *queue_pop(struct read_queue *q)
 
 /* ---- finding rows --------------------------------------------------------- */
 
-/* Rows of one segment, which stays held until rows_done. */
-struct rows {
-	struct segment *segment;
-	struct index_row v[ROWS_AT_ONCE];
-	size_t n;
-};
-
-static void rows_done(struct rows *rows)
+void reader_rows_done(struct reader_rows *rows)
 {
 	if (rows->segment != NULL) {
 		segment_drop(rows->segment);
@@ -83,8 +74,9 @@ static void rows_done(struct rows *rows)
 	rows->n = 0;
 }
 
-/* The segment of the partition's extent number *extent (SIZE_MAX: choose by the
- * query); NULL past the last one. */
+/* The segment of the partition's extent number *extent (SIZE_MAX: chosen by the
+ * query; by timestamp the next one that may hold what is wanted); NULL past the
+ * last one. */
 static struct segment *segment_at(struct volume *v, struct store_part part,
 				  const struct index_query *q, size_t *extent)
 {
@@ -92,8 +84,8 @@ static struct segment *segment_at(struct volume *v, struct store_part part,
 	lock_take(&v->lock);
 	const struct table_part *p = table_find(&v->table, part);
 	if (p != NULL) {
-		if (*extent == SIZE_MAX) {
-			*extent = table_extent_of(p, q);
+		if (*extent == SIZE_MAX || q->by == INDEX_BY_TIMESTAMP) {
+			*extent = table_extent_of(p, q, *extent == SIZE_MAX ? 0 : *extent);
 		}
 		if (*extent < p->n) {
 			s = v->segments[p->extents[*extent].segment];
@@ -105,12 +97,12 @@ static struct segment *segment_at(struct volume *v, struct store_part part,
 
 /* Rows from the .idx; a damaged one is made anew once. */
 static enum err rows_from_idx(struct reader *rd, struct store_part part,
-			      const struct index_query *q, struct rows *rows)
+			      const struct index_query *q, struct reader_rows *rows)
 {
 	struct segment *s = rows->segment;
 	struct idx_reader r;
 	idx_reader_init(&r, s->idx_fd, &s->idx);
-	enum err e = idx_rows(&r, part, q, rows->v, ROWS_AT_ONCE, &rows->n);
+	enum err e = idx_rows(&r, part, q, rows->v, READER_ROWS, &rows->n);
 	if (e != ERR_CORRUPT) {
 		return e;
 	}
@@ -122,17 +114,15 @@ static enum err rows_from_idx(struct reader *rd, struct store_part part,
 		return e;
 	}
 	idx_reader_init(&r, s->idx_fd, &s->idx);
-	return idx_rows(&r, part, q, rows->v, ROWS_AT_ONCE, &rows->n);
+	return idx_rows(&r, part, q, rows->v, READER_ROWS, &rows->n);
 }
 
-/* The next rows of the partition that match, from extent *extent on. ERR_EOF:
- * there are none. */
-static enum err rows_find(struct reader *rd, struct store_part part, const struct index_query *q,
-			  size_t *extent, struct rows *rows)
+enum err reader_rows_find(struct reader *rd, struct store_part part, const struct index_query *q,
+			  size_t *extent, struct reader_rows *rows)
 {
 	struct volume *v = rd->volume;
 	for (;;) {
-		rows_done(rows);
+		reader_rows_done(rows);
 		struct segment *s = segment_at(v, part, q, extent);
 		if (s == NULL) {
 			return ERR_EOF;
@@ -146,7 +136,7 @@ static enum err rows_find(struct reader *rd, struct store_part part, const struc
 		lock_take(&v->lock);
 		bool in_memory = s->index != NULL;
 		if (in_memory) {
-			rows->n = index_rows(s->index, part, q, rows->v, ROWS_AT_ONCE);
+			rows->n = index_rows(s->index, part, q, rows->v, READER_ROWS);
 		}
 		lock_give(&v->lock);
 		e = in_memory ? ERR_OK : rows_from_idx(rd, part, q, rows);
@@ -159,8 +149,7 @@ static enum err rows_find(struct reader *rd, struct store_part part, const struc
 
 /* ---- one record ----------------------------------------------------------- */
 
-/* Reads a record; its memory is good until env_read_end. */
-static enum err record_get(struct segment *s, MDB_txn *txn, uint64_t log_no, struct record *r)
+enum err reader_record(struct segment *s, MDB_txn *txn, uint64_t log_no, struct record *r)
 {
 	struct span bytes;
 	enum err e = env_get(s->env, txn, log_no, &bytes);
@@ -266,7 +255,7 @@ static enum err read_record(struct reader *rd, struct segment *s, uint64_t log_n
 		return e;
 	}
 	struct record r;
-	e = record_get(s, txn, log_no, &r);
+	e = reader_record(s, txn, log_no, &r);
 	if (e == ERR_OK) {
 		e = choose(ch, &r);
 		enum err copied = copy_chosen(ch, out);
@@ -290,12 +279,12 @@ static enum err read_batches(struct reader *rd, struct volume_read *op)
 		.budget = op->max_bytes,
 		.must_take = true,
 	};
-	struct rows rows = {0};
+	struct reader_rows rows = {0};
 	size_t extent = SIZE_MAX;
 	enum err e = ERR_OK;
 	while (e == ERR_OK && !ch.is_full && ch.from < op->limit) {
 		struct index_query q = {.key = ch.from};
-		e = rows_find(rd, op->part, &q, &extent, &rows);
+		e = reader_rows_find(rd, op->part, &q, &extent, &rows);
 		for (size_t i = 0; e == ERR_OK && i < rows.n && !ch.is_full; i++) {
 			if (rows.v[i].base_seq >= op->limit) {
 				ch.is_full = true;
@@ -311,7 +300,7 @@ static enum err read_batches(struct reader *rd, struct volume_read *op)
 			assert(ch.from >= before);
 		}
 	}
-	rows_done(&rows);
+	reader_rows_done(&rows);
 	if (e == ERR_EOF || op->out.n > 0) {
 		return ERR_OK;
 	}
@@ -329,57 +318,9 @@ static void run_read(struct reader *rd, struct volume_read *op)
 
 /* ---- seeks ------------------------------------------------------------------ */
 
-/* The first batch in the record with an append time of `key` or later. */
-static enum err seek_in_record(struct reader *rd, struct segment *s, uint64_t log_no,
-			       struct store_part part, int64_t key, int64_t *seq)
-{
-	MDB_txn *txn;
-	enum err e = env_read_begin(s->env, rd->slot, &txn);
-	if (e != ERR_OK) {
-		return e;
-	}
-	struct record r;
-	e = record_get(s, txn, log_no, &r);
-	if (e == ERR_OK) {
-		struct record_iter it;
-		struct record_command c;
-		record_commands(&r, &it);
-		while ((e = record_next(&it, &c)) == ERR_OK) {
-			if (c.command.kind == VOLUME_BATCH && c.command.append_ms >= key &&
-			    store_part_key(c.command.part) == store_part_key(part)) {
-				*seq = c.command.base_seq;
-				break;
-			}
-		}
-	}
-	env_read_end(s->env, rd->slot);
-	/* The row promised one. */
-	return e == ERR_EOF ? ERR_CORRUPT : e;
-}
-
-static enum err seek(struct reader *rd, struct volume_seek *op)
-{
-	op->seq = op->limit;
-	if (!op->inclusive && op->after_ms == INT64_MAX) {
-		return ERR_OK;
-	}
-	struct index_query q = {.by_time = true, .key = op->after_ms + (op->inclusive ? 0 : 1)};
-	struct rows rows = {0};
-	size_t extent = SIZE_MAX;
-	enum err e = rows_find(rd, op->part, &q, &extent, &rows);
-	if (e == ERR_OK && rows.v[0].base_seq < op->limit) {
-		e = seek_in_record(rd, rows.segment, rows.v[0].log_no, op->part, q.key, &op->seq);
-	}
-	rows_done(&rows);
-	if (op->seq > op->limit) {
-		op->seq = op->limit;
-	}
-	return e == ERR_EOF ? ERR_OK : e;
-}
-
 static void run_seek(struct reader *rd, struct volume_seek *op)
 {
-	op->err = seek(rd, op);
+	op->err = reader_seek(rd, op);
 	op->msg.run = op->done;
 	mailbox_post(op->reply_to, &op->msg);
 }

@@ -81,6 +81,7 @@ static bool command_is_sound(const struct volume_command *c)
 	case VOLUME_CATALOG:
 	case VOLUME_CONFIGURATION:
 	case VOLUME_BARRIER:
+	case VOLUME_ROWS:
 		return c->encoding == 0;
 	}
 	return false;

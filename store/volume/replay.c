@@ -1,6 +1,7 @@
 #include "store/volume/volume_priv.h"
 
 #include <assert.h>
+#include <unistd.h>
 
 /* What the state is brought up to date from: the commands of a shard that are no
  * batches, in raft order. */
@@ -134,6 +135,36 @@ static enum err replay_extent(struct replay *rp, struct segment *s,
 	return e;
 }
 
+/* Whether the .idx of a sealed segment tells that it has no command for us: then
+ * its .mdb stays closed, for opening it means to read all of it. */
+static bool is_without_commands(const struct replay *rp, const struct segment *s,
+				const struct table_shard_extent *x)
+{
+	char path[SEGMENT_PATH];
+	struct idx_head head;
+	int fd;
+	if (s->state != SEGMENT_SEALED) {
+		return false;
+	}
+	segment_path(s->volume, s->number, ".idx", path);
+	if (idx_open(path, &head, &fd, NULL) != ERR_OK) {
+		return false;
+	}
+	struct idx_reader r;
+	struct idx_shard sh;
+	uint64_t n = x->last_index - x->first_index + 1;
+	uint64_t i = rp->after >= x->first_index ? rp->after - x->first_index + 1 : 0;
+	idx_reader_init(&r, fd, &s->idx);
+	bool is_without = idx_shard_at(&r, rp->shard, &sh) == ERR_OK && sh.n_rows == n;
+	for (; is_without && i < n; i++) {
+		struct index_raft row;
+		is_without = idx_raft_at(&r, sh.first_row + i, &row) == ERR_OK &&
+			     row.index == x->first_index + i && !row.has_commands;
+	}
+	close(fd);
+	return is_without;
+}
+
 static enum err replay_segment(struct replay *rp, struct segment *s,
 			       const struct table_shard_extent *x)
 {
@@ -168,6 +199,10 @@ enum err volume_replay(struct volume *v, uint32_t shard, uint64_t after, volume_
 	enum err e = ERR_OK;
 	for (; e == ERR_OK && i < sh->n; i++) {
 		struct segment *s = v->segments[sh->extents[i].segment];
+		if (is_without_commands(&rp, s, &sh->extents[i])) {
+			rp.after = sh->extents[i].last_index;
+			continue;
+		}
 		e = segment_hold(s, d);
 		if (e == ERR_OK) {
 			e = replay_segment(&rp, s, &sh->extents[i]);

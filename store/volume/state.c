@@ -21,6 +21,7 @@ enum {
 	VALUE_HEAD = 5,		/* u32 CRC, u8 version */
 	KIND_APPLIED = 0,
 };
+static const uint32_t no_shard = UINT32_MAX;	/* before the first state_shard */
 _Static_assert((int)STATE_KEY_MAX == (int)KEY_MAX - (int)KEY_HEAD, "a row's own key must fit");
 
 /* Address space only; the file grows as rows do. */
@@ -30,7 +31,7 @@ struct state {
 	uint32_t magic;
 	struct env *env;
 	MDB_txn *txn;		/* between begin and commit */
-	uint32_t shard;
+	uint32_t shard;		/* whose rows are being written */
 	enum err err;		/* sticky, of this transaction */
 	struct err_detail detail;
 	uint8_t *value;		/* scratch for a row */
@@ -296,11 +297,11 @@ static void fail_rc(struct state *s, int rc)
 	fail(s, env_err(rc), mdb_strerror(rc));
 }
 
-void state_begin(struct state *s, uint32_t shard)
+void state_begin(struct state *s)
 {
 	assert(s->magic == STATE_MAGIC);
 	assert(s->txn == NULL);
-	s->shard = shard;
+	s->shard = no_shard;
 	s->err = ERR_OK;
 	s->detail.text[0] = '\0';
 	int rc = mdb_txn_begin(s->env->env, NULL, 0, &s->txn);
@@ -310,8 +311,16 @@ void state_begin(struct state *s, uint32_t shard)
 	}
 }
 
+void state_shard(struct state *s, uint32_t shard)
+{
+	assert(s->magic == STATE_MAGIC);
+	assert(shard != no_shard);
+	s->shard = shard;
+}
+
 void state_put(struct state *s, uint8_t kind, struct span key, struct span content)
 {
+	assert(s->shard != no_shard);
 	if (s->err != ERR_OK) {
 		return;
 	}
@@ -340,6 +349,7 @@ void state_put(struct state *s, uint8_t kind, struct span key, struct span conte
 
 void state_delete(struct state *s, uint8_t kind, struct span key)
 {
+	assert(s->shard != no_shard);
 	if (s->err != ERR_OK || key.n > STATE_KEY_MAX) {
 		return;	/* a key that long was never put */
 	}
@@ -353,6 +363,7 @@ void state_delete(struct state *s, uint8_t kind, struct span key)
 
 void state_clear(struct state *s)
 {
+	assert(s->shard != no_shard);
 	if (s->err != ERR_OK) {
 		return;
 	}
@@ -382,14 +393,17 @@ void state_clear(struct state *s)
 	}
 }
 
-enum err state_commit(struct state *s, uint64_t applied_index, uint64_t applied_term,
-		      struct err_detail *d)
+void state_applied(struct state *s, uint64_t index, uint64_t term)
+{
+	uint8_t content[16];
+	put_u64(content, index);
+	put_u64(content + 8, term);
+	state_put(s, KIND_APPLIED, span_of(NULL, 0), span_of(content, sizeof content));
+}
+
+enum err state_commit(struct state *s, struct err_detail *d)
 {
 	assert(s->magic == STATE_MAGIC);
-	uint8_t content[16];
-	put_u64(content, applied_index);
-	put_u64(content + 8, applied_term);
-	state_put(s, KIND_APPLIED, span_of(NULL, 0), span_of(content, sizeof content));
 	if (s->err != ERR_OK) {
 		if (s->txn != NULL) {
 			mdb_txn_abort(s->txn);

@@ -28,14 +28,18 @@ enum err state_load(struct state *s, uint32_t shard, uint64_t *applied_index,
 		    uint64_t *applied_term, state_row_fn *fn, void *arg,
 		    struct err_detail *d) MUST_CHECK;
 
-/* One transaction: begin, puts and deletes, commit with the new applied index.
- * Sticky: the first failure is returned by state_commit. Synced. After ERR_IO or
- * ERR_FULL the state is of no more use: such an error is never retried. */
-void state_begin(struct state *s, uint32_t shard);
+/* One transaction for any number of shards: begin; for each shard state_shard,
+ * its puts and deletes and its new applied index; commit. All by one thread.
+ * Sticky: the first failure is returned by state_commit, and nothing is changed.
+ * Synced. After ERR_IO the state is of no more use: such an error is never
+ * retried. */
+void state_begin(struct state *s);
+void state_shard(struct state *s, uint32_t shard);	/* whose rows follow */
 void state_put(struct state *s, uint8_t kind, struct span key, struct span content);
 void state_delete(struct state *s, uint8_t kind, struct span key);
 void state_clear(struct state *s);	/* all rows of the shard */
-enum err state_commit(struct state *s, uint64_t applied_index, uint64_t applied_term,
-		      struct err_detail *d) MUST_CHECK;
+/* The shard's rows are as of this entry. */
+void state_applied(struct state *s, uint64_t index, uint64_t term);
+enum err state_commit(struct state *s, struct err_detail *d) MUST_CHECK;
 
 #endif

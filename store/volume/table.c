@@ -116,9 +116,14 @@ enum err table_add_part(struct table *t, uint32_t segment, const struct volume_r
 			return ERR_NOMEM;
 		}
 		p->extents[p->n++] = (struct table_extent){.first_seq = r->first_seq,
+							   .max_timestamp_ms = INT64_MIN,
 							   .segment = segment};
 	}
-	p->extents[p->n - 1].last_append_ms = r->last_append_ms;
+	struct table_extent *last = &p->extents[p->n - 1];
+	last->last_append_ms = r->last_append_ms;
+	if (r->max_timestamp_ms > last->max_timestamp_ms) {
+		last->max_timestamp_ms = r->max_timestamp_ms;
+	}
 	all->next_seq = r->next_seq;
 	all->last_append_ms = r->last_append_ms;
 	all->bytes += r->bytes;
@@ -197,12 +202,19 @@ enum err table_add_index(struct table *t, uint32_t segment, const struct index *
 
 static bool begins_after(const struct table_extent *x, const struct index_query *q)
 {
-	return q->by_time ? x->last_append_ms >= q->key : x->first_seq > q->key;
+	return q->by == INDEX_BY_APPEND_TIME ? x->last_append_ms >= q->key
+					     : x->first_seq > q->key;
 }
 
-size_t table_extent_of(const struct table_part *p, const struct index_query *q)
+size_t table_extent_of(const struct table_part *p, const struct index_query *q, size_t from)
 {
-	size_t lo = 0;
+	if (q->by == INDEX_BY_TIMESTAMP) {
+		while (from < p->n && p->extents[from].max_timestamp_ms < q->key) {
+			from++;
+		}
+		return from;
+	}
+	size_t lo = from;
 	size_t hi = p->n;
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
@@ -214,5 +226,5 @@ size_t table_extent_of(const struct table_part *p, const struct index_query *q)
 	}
 	/* By sequence number the extent before the first that begins later may
 	 * still hold it; by time the first one that ends late enough does. */
-	return !q->by_time && lo > 0 ? lo - 1 : lo;
+	return q->by == INDEX_BY_SEQ && lo > from ? lo - 1 : lo;
 }

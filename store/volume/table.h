@@ -13,6 +13,7 @@
 struct table_extent {
 	int64_t first_seq;
 	int64_t last_append_ms;
+	int64_t max_timestamp_ms;
 	uint32_t segment;
 };
 
@@ -61,7 +62,14 @@ enum err table_add_raft(struct table *t, uint32_t segment, uint32_t shard, uint6
 enum err table_add_index(struct table *t, uint32_t segment, const struct index *ix) MUST_CHECK;
 
 struct table_part *table_find(const struct table *t, struct store_part part);	/* or NULL */
-/* The extent where a search begins; p->n when there can be nothing. */
-size_t table_extent_of(const struct table_part *p, const struct index_query *q);
+/* The first extent from number `from` on where a search may find something; p->n
+ * when there can be nothing. */
+size_t table_extent_of(const struct table_part *p, const struct index_query *q, size_t from);
+/* Whether the extent lies below the sequence number as a whole. */
+static inline bool table_extent_is_below(const struct table_part *p, size_t extent, int64_t seq)
+{
+	return extent + 1 < p->n ? p->extents[extent + 1].first_seq <= seq
+				 : p->range.next_seq <= seq;
+}
 
 #endif

@@ -46,6 +46,7 @@ enum volume_kind {
 	VOLUME_CATALOG = 2,		/* a catalogue command */
 	VOLUME_CONFIGURATION = 3,	/* raft membership; index 1 of every shard */
 	VOLUME_BARRIER = 4,		/* empty, marks a new term */
+	VOLUME_ROWS = 5,		/* changed rows of the shard's state */
 };
 
 struct volume_command {
@@ -160,15 +161,20 @@ struct volume_read {
 };
 void volume_read(struct volume *v, struct volume_read *r);
 
-/* Finds the first batch below `limit` whose append time is greater than
- * after_ms (or >=, when inclusive); found seq in `seq`, else seq = limit. */
+/* Finds a batch below `limit`; its first sequence number in `seq`, else seq =
+ * limit. Batches count as below it when all of them is.
+ * APPEND_TIME: the first whose append time is greater than after_ms (or >=, when
+ * inclusive); TIMESTAMP: the first with a record of timestamp >= after_ms;
+ * MAX_TIMESTAMP: the first that holds the greatest timestamp. */
+enum volume_seek_by { VOLUME_SEEK_APPEND_TIME, VOLUME_SEEK_TIMESTAMP, VOLUME_SEEK_MAX_TIMESTAMP };
 struct volume_seek {
 	struct msg msg;
 	struct mailbox *reply_to;
 	msg_fn *done;
 	struct store_part part;
+	enum volume_seek_by by;
 	int64_t after_ms;
-	bool inclusive;
+	bool inclusive;			/* APPEND_TIME only */
 	int64_t limit;
 	enum err err;
 	int64_t seq;

@@ -157,6 +157,25 @@ struct walk_index {
 };
 walk_fn walk_index_record;
 
+/* ---- reader.c, seek.c ---------------------------------------------------- */
+
+/* Rows of one segment, which stays held until reader_rows_done. */
+enum { READER_ROWS = 32 };
+struct reader_rows {
+	struct segment *segment;
+	struct index_row v[READER_ROWS];
+	size_t n;
+};
+/* The next rows of the partition from the first that matches, from extent
+ * *extent on (SIZE_MAX: chosen by the query). ERR_EOF: there are none. */
+enum err reader_rows_find(struct reader *rd, struct store_part part, const struct index_query *q,
+			  size_t *extent, struct reader_rows *rows) MUST_CHECK;
+void reader_rows_done(struct reader_rows *rows);
+/* An entry's record; its memory is good until env_read_end. */
+enum err reader_record(struct segment *s, MDB_txn *txn, uint64_t log_no,
+		       struct record *r) MUST_CHECK;
+enum err reader_seek(struct reader *rd, struct volume_seek *op) MUST_CHECK;
+
 /* ---- recover.c ----------------------------------------------------------- */
 
 enum err volume_recover(struct volume *v, struct err_detail *d) MUST_CHECK;

@@ -285,18 +285,42 @@ void volume_read(struct volume *v, struct volume_read *r)
 	mailbox_post(r->reply_to, &r->msg);
 }
 
+static bool is_batch_below(const struct volume_command *c, const struct volume_seek *s)
+{
+	return c->kind == VOLUME_BATCH && store_part_key(c->part) == store_part_key(s->part) &&
+	       c->base_seq < s->limit;
+}
+
+static bool is_sought(const struct volume_command *c, const struct volume_seek *s,
+		      int64_t greatest_ms)
+{
+	switch (s->by) {
+	case VOLUME_SEEK_APPEND_TIME:
+		return c->append_ms > s->after_ms || (s->inclusive && c->append_ms == s->after_ms);
+	case VOLUME_SEEK_TIMESTAMP:
+		return c->max_timestamp_ms >= s->after_ms;
+	case VOLUME_SEEK_MAX_TIMESTAMP:
+		break;
+	}
+	return c->max_timestamp_ms == greatest_ms;
+}
+
 void volume_seek(struct volume *v, struct volume_seek *s)
 {
 	s->err = ERR_OK;
 	s->seq = s->limit;
 	lock_take(&v->lock);
+	int64_t greatest_ms = INT64_MIN;
 	for (size_t i = 0; i < v->n; i++) {
 		const struct volume_command *c = &v->kept[i].command;
-		if (c->kind == VOLUME_BATCH && store_part_key(c->part) == store_part_key(s->part) &&
-		    (c->append_ms > s->after_ms ||
-		     (s->inclusive && c->append_ms == s->after_ms))) {
+		if (is_batch_below(c, s) && c->max_timestamp_ms > greatest_ms) {
+			greatest_ms = c->max_timestamp_ms;
+		}
+	}
+	for (size_t i = 0; i < v->n && s->seq == s->limit; i++) {
+		const struct volume_command *c = &v->kept[i].command;
+		if (is_batch_below(c, s) && is_sought(c, s, greatest_ms)) {
 			s->seq = c->base_seq;
-			break;
 		}
 	}
 	lock_give(&v->lock);

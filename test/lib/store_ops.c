@@ -52,6 +52,17 @@ void ops_append_init(struct ops_append *a, struct store_partition *p, struct mai
 	a->op.batch = ops_batch(first, n, size, key, &a->op.batch_len);
 }
 
+void ops_append_kafka(struct ops_append *a, int64_t producer_id, int16_t epoch, int32_t sequence)
+{
+	a->op.encoding = BATCH_KAFKA;
+	a->op.may_merge = false;
+	uint8_t *b = a->op.batch->data;
+	put_u64(b + 43, (uint64_t)producer_id);
+	put_u16(b + 51, (uint16_t)epoch);
+	put_u32(b + 53, (uint32_t)sequence);
+	batch_seal(b, a->op.batch_len, 1000 + (int64_t)sequence);
+}
+
 void ops_append_done(struct msg *m)
 {
 	struct ops_append *a = (struct ops_append *)m;

@@ -22,6 +22,8 @@ struct ops_append {
 /* Makes a mergeable AMQP append; what to change is changed before it is given. */
 void ops_append_init(struct ops_append *a, struct store_partition *p, struct mailbox *reply_to,
 		     int64_t first, uint32_t n, size_t size, const char *key);
+/* Makes it a batch of this idempotent producer, as a Kafka client sends it. */
+void ops_append_kafka(struct ops_append *a, int64_t producer_id, int16_t epoch, int32_t sequence);
 
 struct ops_command {
 	struct store_command op;	/* first */

@@ -29,5 +29,6 @@ Suite *address_suite(void);
 Suite *grants_suite(void);
 Suite *readers_suite(void);
 Suite *sender_suite(void);
+Suite *producer_id_suite(void);
 
 #endif

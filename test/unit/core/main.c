@@ -8,6 +8,7 @@ int main(void)
 	srunner_add_suite(r, grants_suite());
 	srunner_add_suite(r, readers_suite());
 	srunner_add_suite(r, sender_suite());
+	srunner_add_suite(r, producer_id_suite());
 	srunner_run_all(r, CK_NORMAL);
 	int failed = srunner_ntests_failed(r);
 	srunner_free(r);

@@ -6,7 +6,9 @@
 Suite *dir_suite(void);
 Suite *store_suite(void);
 Suite *restart_suite(void);
+Suite *saved_suite(void);
 Suite *concurrent_suite(void);
+Suite *producer_suite(void);
 
 int main(void)
 {
@@ -14,7 +16,9 @@ int main(void)
 	SRunner *runner = srunner_create(dir_suite());
 	srunner_add_suite(runner, store_suite());
 	srunner_add_suite(runner, restart_suite());
+	srunner_add_suite(runner, saved_suite());
 	srunner_add_suite(runner, concurrent_suite());
+	srunner_add_suite(runner, producer_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

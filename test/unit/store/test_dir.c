@@ -48,7 +48,7 @@ START_TEST(version_text_round_trips)
 		ck_assert_int_ne(store_version_parse(span_of(text, n), &back, &d), ERR_OK);
 		text[i] = old;
 	}
-	const char *newer = "sluice-data 2\nanything";
+	const char *newer = "sluice-data 3\nanything";
 	ck_assert_int_eq(store_version_parse(span_str(newer), &back, &d), ERR_VERSION);
 }
 END_TEST
@@ -109,7 +109,7 @@ START_TEST(unreadable_labels_are_refused)
 	bed_open(&b);
 	bed_close(&b);
 	struct err_detail d;
-	write_text(bed_path(&b, "VERSION"), "sluice-data 2\n");
+	write_text(bed_path(&b, "VERSION"), "sluice-data 3\n");
 	ck_assert_int_eq(bed_try(&b, &d), ERR_VERSION);
 	ck_assert_ptr_nonnull(strstr(d.text, "newer"));
 	write_text(bed_path(&b, "VERSION"), "something\n");
@@ -117,6 +117,32 @@ START_TEST(unreadable_labels_are_refused)
 	unlink(bed_path(&b, "VERSION"));
 	ck_assert_int_eq(bed_try(&b, &d), ERR_CORRUPT);
 	ck_assert_ptr_nonnull(strstr(d.text, "no VERSION"));
+	bed_fini(&b);
+}
+END_TEST
+
+START_TEST(older_format_is_relabelled)
+{
+	struct bed b;
+	bed_init(&b);
+	bed_open(&b);
+	bed_close(&b);
+	char text[STORE_VERSION_TEXT_MAX] = "";
+	FILE *f = fopen(bed_path(&b, "VERSION"), "re");
+	ck_assert_uint_gt(fread(text, 1, sizeof text - 1, f), 0);
+	fclose(f);
+	char *digit = strchr(text, '\n') - 1;
+	ck_assert_int_eq(*digit, '0' + STORE_DIR_VERSION);
+	*digit = '1';
+	write_text(bed_path(&b, "VERSION"), text);
+	bed_open(&b);
+	bed_close(&b);
+	char again[STORE_VERSION_TEXT_MAX] = "";
+	f = fopen(bed_path(&b, "VERSION"), "re");
+	ck_assert_uint_gt(fread(again, 1, sizeof again - 1, f), 0);
+	fclose(f);
+	*digit = '0' + STORE_DIR_VERSION;
+	ck_assert_str_eq(again, text);
 	bed_fini(&b);
 }
 END_TEST
@@ -323,6 +349,7 @@ Suite *dir_suite(void)
 	tcase_add_test(t, founded_directory_is_its_owners_and_labelled);
 	tcase_add_test(t, second_open_is_refused_with_the_holder);
 	tcase_add_test(t, unreadable_labels_are_refused);
+	tcase_add_test(t, older_format_is_relabelled);
 	tcase_add_test(t, other_nodes_directory_is_refused);
 	tcase_add_test(t, interrupted_founding_begins_anew);
 	tcase_add_test(t, founding_killed_at_any_moment_can_be_repeated);

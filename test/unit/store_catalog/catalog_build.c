@@ -62,6 +62,7 @@ const struct catalog *build_sample(void)
 		build_group(CATALOG_GROUP_CREATE, "orders", "Audit"),
 		build_policy("orders", "sender", 1),
 		build_policy("orders", "listener", 2),
+		{.op = CATALOG_PRODUCER_IDS, .producer_ids = 1000},
 	};
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
 		build_apply(&c, &commands[i], ERR_OK);
@@ -108,6 +109,7 @@ void build_assert_equal(const struct catalog *a, const struct catalog *b)
 	ck_assert_uint_eq(a->shards, b->shards);
 	ck_assert_uint_eq(a->next_hub_id, b->next_hub_id);
 	ck_assert_uint_eq(a->next_shard, b->next_shard);
+	ck_assert_int_eq(a->next_producer_id, b->next_producer_id);
 	ck_assert_uint_eq(a->n_hubs, b->n_hubs);
 	for (uint32_t i = 0; i < a->n_hubs; i++) {
 		assert_hub(a->hubs[i], b->hubs[i]);

@@ -117,6 +117,54 @@ START_TEST(groups_and_policies_come_and_go)
 }
 END_TEST
 
+static struct catalog_command producer_ids(uint32_t n)
+{
+	return (struct catalog_command){.op = CATALOG_PRODUCER_IDS, .producer_ids = n};
+}
+
+START_TEST(producer_ids_are_given_out_once)
+{
+	const struct catalog *c = catalog_empty(1);
+	ck_assert_int_eq(c->next_producer_id, 0);
+	struct catalog_command cmd = producer_ids(1);
+	build_apply(&c, &cmd, ERR_OK);
+	cmd = producer_ids(CATALOG_PRODUCER_IDS_MAX);
+	build_apply(&c, &cmd, ERR_OK);
+	ck_assert_int_eq(c->next_producer_id, 1 + CATALOG_PRODUCER_IDS_MAX);
+	cmd = producer_ids(0);
+	build_apply(&c, &cmd, ERR_INVALID);
+	cmd = producer_ids(CATALOG_PRODUCER_IDS_MAX + 1);
+	build_apply(&c, &cmd, ERR_INVALID);
+	/* Other commands leave them alone. */
+	cmd = build_create("h", 1);
+	build_apply(&c, &cmd, ERR_OK);
+	ck_assert_int_eq(c->next_producer_id, 1 + CATALOG_PRODUCER_IDS_MAX);
+	catalog_drop(&c);
+}
+END_TEST
+
+START_TEST(producer_ids_end_with_the_numbers)
+{
+	const struct catalog *c = catalog_empty(1);
+	struct str row = {0};
+	ck_assert_int_eq(catalog_namespace_encode(c, &row), ERR_OK);
+	catalog_drop(&c);
+	put_u64((uint8_t *)row.p + row.len - 8, INT64_MAX - 10);
+	struct catalog_loader *l = catalog_loader_new(1);
+	ck_assert_int_eq(catalog_loader_row(l, CATALOG_ROW_NAMESPACE, span_of(row.p, row.len)), ERR_OK);
+	ck_assert_int_eq(catalog_loader_finish(&l, &c), ERR_OK);
+	str_fini(&row);
+	struct catalog_command cmd = producer_ids(11);
+	build_apply(&c, &cmd, ERR_LIMIT);
+	cmd = producer_ids(10);
+	build_apply(&c, &cmd, ERR_OK);
+	ck_assert_int_eq(c->next_producer_id, INT64_MAX);
+	cmd = producer_ids(1);
+	build_apply(&c, &cmd, ERR_LIMIT);
+	catalog_drop(&c);
+}
+END_TEST
+
 START_TEST(old_snapshot_is_unchanged)
 {
 	const struct catalog *c = build_sample();
@@ -174,6 +222,8 @@ Suite *catalog_apply_suite(void)
 	tcase_add_test(t, update_changes_only_what_it_names);
 	tcase_add_test(t, recreated_hub_gets_a_new_id);
 	tcase_add_test(t, groups_and_policies_come_and_go);
+	tcase_add_test(t, producer_ids_are_given_out_once);
+	tcase_add_test(t, producer_ids_end_with_the_numbers);
 	tcase_add_test(t, old_snapshot_is_unchanged);
 	tcase_add_test(t, failed_allocation_leaves_the_snapshot);
 	suite_add_tcase(s, t);

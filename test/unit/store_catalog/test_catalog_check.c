@@ -15,8 +15,9 @@ static void assert_name(const char *what, const char *name, size_t max, enum err
 
 START_TEST(names_follow_the_rules_of_their_kind)
 {
-	static const char *const good_hubs[] = {"a", "Z9", "a.b-c_d/e", "0", "a..b", "a/b/c"};
-	static const char *const bad_hubs[] = {"", "-a", "a-", "_a", "a_", "a/", "/a", "a b", "a$b",
+	static const char *const good_hubs[] = {"a", "Z9", "a.b-c_d/e", "0", "a..b", "a/b/c",
+						"-a", "a-", "_a", "a_", "__x__", ".a"};
+	static const char *const bad_hubs[] = {"", ".", "..", "a/", "/a", "a b", "a$b",
 					       "a//b", "a/../b", "a/./b", "\xc3\xa9", "a\n", "a?b"};
 	static const char *const good_groups[] = {"$Default", "a_", "__x", "g-1.2", "a$b", "x/y"};
 	static const char *const bad_groups[] = {"", "a b", "-a", "a.", "a;b", "a\tb"};

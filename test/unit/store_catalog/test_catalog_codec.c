@@ -21,6 +21,7 @@ static struct catalog_command full(enum catalog_op op)
 		.cleanup = CATALOG_COMPACT_DELETE,
 		.policy.rights = 7,
 		.must_be_new = true,
+		.producer_ids = UINT32_MAX,
 	};
 	build_text(cmd.hub, LIMIT_HUB_NAME, 'h');
 	build_text(cmd.group, LIMIT_GROUP_NAME, 'g');
@@ -52,16 +53,37 @@ static void assert_round_trip(const struct catalog_command *cmd)
 	ck_assert_str_eq(back.policy.primary, cmd->policy.primary);
 	ck_assert_str_eq(back.policy.secondary, cmd->policy.secondary);
 	ck_assert_int_eq(back.must_be_new, cmd->must_be_new);
+	ck_assert_uint_eq(back.producer_ids, cmd->producer_ids);
 	str_fini(&s);
 }
 
 START_TEST(every_command_round_trips)
 {
-	for (int op = CATALOG_HUB_CREATE; op <= CATALOG_POLICY_DELETE; op++) {
+	for (int op = CATALOG_HUB_CREATE; op <= CATALOG_PRODUCER_IDS; op++) {
 		struct catalog_command cmd = full((enum catalog_op)op);
 		assert_round_trip(&cmd);
 		cmd = (struct catalog_command){.op = (enum catalog_op)op};
 		assert_round_trip(&cmd);
+	}
+}
+END_TEST
+
+START_TEST(version_1_is_read_without_producer_ids)
+{
+	struct str s = {0};
+	struct catalog_command back;
+	for (int op = CATALOG_HUB_CREATE; op <= CATALOG_PRODUCER_IDS; op++) {
+		struct catalog_command cmd = full((enum catalog_op)op);
+		ck_assert_int_eq(catalog_encode(&cmd, &s), ERR_OK);
+		s.p[0] = 1;
+		/* The operation came with version 2. */
+		enum err want = op <= CATALOG_POLICY_DELETE ? ERR_OK : ERR_DECODE;
+		ck_assert_int_eq(catalog_decode(span_of(s.p, s.len - 4), &back), want);
+		ck_assert_uint_eq(back.producer_ids, 0);
+		ck_assert_int_eq(catalog_decode(span_of(s.p, s.len), &back), ERR_DECODE);
+		s.p[0] = 3;
+		ck_assert_int_eq(catalog_decode(span_of(s.p, s.len), &back), ERR_DECODE);
+		str_fini(&s);
 	}
 }
 END_TEST
@@ -136,6 +158,7 @@ Suite *catalog_codec_suite(void)
 	Suite *s = suite_create("catalog_codec");
 	TCase *t = tcase_create("codec");
 	tcase_add_test(t, every_command_round_trips);
+	tcase_add_test(t, version_1_is_read_without_producer_ids);
 	tcase_add_test(t, truncated_command_is_refused_at_every_byte);
 	tcase_add_test(t, changed_bytes_never_break_the_decoder);
 	tcase_add_test(t, text_without_end_is_not_encoded);

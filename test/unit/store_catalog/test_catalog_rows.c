@@ -91,6 +91,34 @@ static enum err load_one(uint32_t shards, uint8_t kind, const void *p, size_t n)
 	return e;
 }
 
+/* A row as it was before producer ids came to the namespace. */
+START_TEST(namespace_of_version_1_has_given_out_no_producer_id)
+{
+	enum { ADDED = 1 + 8 };
+	const struct catalog *c = build_sample();
+	ck_assert_int_eq(c->next_producer_id, 1000);
+	struct str ns = {0};
+	ck_assert_int_eq(catalog_namespace_encode(c, &ns), ERR_OK);
+	struct catalog_loader *l = catalog_loader_new(c->shards);
+	ck_assert_int_eq(catalog_loader_row(l, CATALOG_ROW_NAMESPACE, span_of(ns.p, ns.len - ADDED)),
+			 ERR_OK);
+	const struct catalog *back;
+	ck_assert_int_eq(catalog_loader_finish(&l, &back), ERR_OK);
+	ck_assert_int_eq(back->next_producer_id, 0);
+	ck_assert_uint_eq(back->n_policies, c->n_policies);
+	catalog_drop(&back);
+	/* A later row version, and a number that cannot be. */
+	ns.p[ns.len - ADDED] = 3;
+	ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, ns.len), ERR_CORRUPT);
+	ns.p[ns.len - ADDED] = 2;
+	ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, ns.len), ERR_OK);
+	ns.p[ns.len - 8] = (char)0x80;
+	ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, ns.len), ERR_CORRUPT);
+	str_fini(&ns);
+	catalog_drop(&c);
+}
+END_TEST
+
 START_TEST(damaged_rows_are_refused)
 {
 	const struct catalog *c = build_sample();
@@ -99,6 +127,9 @@ START_TEST(damaged_rows_are_refused)
 	ck_assert_int_eq(catalog_namespace_encode(c, &ns), ERR_OK);
 	ck_assert_int_eq(catalog_row_encode(c, 1, &hub), ERR_OK);
 	for (size_t n = 0; n < ns.len; n++) {
+		if (n == ns.len - 9) {
+			continue;	/* a whole row of version 1 */
+		}
 		ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, n), ERR_CORRUPT);
 	}
 	for (size_t n = 0; n < hub.len; n++) {
@@ -180,6 +211,7 @@ Suite *catalog_rows_suite(void)
 	tcase_add_test(t, rows_round_trip_in_any_order);
 	tcase_add_test(t, empty_catalogue_round_trips);
 	tcase_add_test(t, largest_hub_round_trips);
+	tcase_add_test(t, namespace_of_version_1_has_given_out_no_producer_id);
 	tcase_add_test(t, damaged_rows_are_refused);
 	tcase_add_test(t, rows_that_do_not_fit_together_are_refused);
 	tcase_add_test(t, failed_allocation_is_reported);

@@ -8,6 +8,9 @@ Suite *propose_suite(void);
 Suite *partition_suite(void);
 Suite *command_suite(void);
 Suite *recover_suite(void);
+Suite *saver_suite(void);
+Suite *rows_suite(void);
+Suite *producer_suite(void);
 
 int main(void)
 {
@@ -17,6 +20,9 @@ int main(void)
 	srunner_add_suite(runner, partition_suite());
 	srunner_add_suite(runner, command_suite());
 	srunner_add_suite(runner, recover_suite());
+	srunner_add_suite(runner, saver_suite());
+	srunner_add_suite(runner, rows_suite());
+	srunner_add_suite(runner, producer_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

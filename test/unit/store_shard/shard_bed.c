@@ -2,6 +2,7 @@
 
 #include <check.h>
 
+#include "store/shard/shard_priv.h"
 #include "store/volume/volume.h"
 
 void bed_init(struct bed *b, uint32_t shards)
@@ -87,6 +88,93 @@ void bed_settle(struct bed *b)
 	 * another is under way; so an update of a hub that is not there. */
 	struct catalog_command cmd = {.op = CATALOG_HUB_UPDATE, .hub = "no-such-hub"};
 	ck_assert_int_eq(bed_command(b, &cmd), ERR_NOT_FOUND);
+}
+
+struct rows_op {
+	struct store_rows_write op;
+	bool is_done;
+};
+
+static void on_rows_done(struct msg *m)
+{
+	((struct rows_op *)m)->is_done = true;
+}
+
+enum err bed_rows_write(struct bed *b, uint32_t shard, const struct store_row *rows, uint32_t n)
+{
+	struct rows_op w = {.op = {.reply_to = &b->mb,
+				   .done = on_rows_done,
+				   .shard = shard,
+				   .rows = rows,
+				   .n = n,
+				   .err = ERR_INTERNAL}};
+	shard_core_rows_write(b->core, &w.op);
+	ops_until(&b->mb, &w.is_done);
+	return w.op.err;
+}
+
+struct scan_op {
+	struct store_rows_scan op;
+	bool is_done;
+};
+
+static void on_scan_done(struct msg *m)
+{
+	((struct scan_op *)m)->is_done = true;
+}
+
+static enum err count_row(void *arg, uint32_t shard, struct span key, struct span content)
+{
+	(void)shard;
+	(void)key;
+	(void)content;
+	++*(uint32_t *)arg;
+	return ERR_OK;
+}
+
+uint32_t bed_rows(struct bed *b, uint8_t kind)
+{
+	uint32_t n = 0;
+	struct scan_op s = {.op = {.reply_to = &b->mb,
+				   .done = on_scan_done,
+				   .kind = kind,
+				   .row = count_row,
+				   .arg = &n,
+				   .err = ERR_INTERNAL}};
+	shard_core_rows_scan(b->core, &s.op);
+	ops_until(&b->mb, &s.is_done);
+	ck_assert_int_eq(s.op.err, ERR_OK);
+	return n;
+}
+
+struct core_call {
+	struct msg msg;
+	struct bed *bed;
+	void (*fn)(struct shard_core *core, void *arg);
+	void *arg;
+	bool is_done;
+};
+
+static void on_called(struct msg *m)
+{
+	((struct core_call *)m)->is_done = true;
+}
+
+static void on_call(struct msg *m)
+{
+	struct core_call *c = (struct core_call *)m;
+	if (c->fn != NULL) {
+		c->fn(c->bed->core, c->arg);
+	}
+	c->msg.run = on_called;
+	mailbox_post(&c->bed->mb, &c->msg);
+}
+
+void bed_on_core(struct bed *b, void (*fn)(struct shard_core *core, void *arg), void *arg)
+{
+	struct core_call c = {.msg.run = on_call, .bed = b, .fn = fn, .arg = arg};
+	mailbox_post(&b->core->mailbox, &c.msg);
+	ops_until(&b->mb, &c.is_done);
 }
 
 uint64_t bed_entries(struct bed *b)

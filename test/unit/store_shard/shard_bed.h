@@ -27,6 +27,13 @@ struct store_partition *bed_find(struct bed *b, const char *hub, uint32_t partit
 enum err bed_append(struct bed *b, struct store_partition *p, int64_t first, uint32_t n);
 /* Waits until the core ran everything posted before. */
 void bed_settle(struct bed *b);
+/* Writes rows and waits. */
+enum err bed_rows_write(struct bed *b, uint32_t shard, const struct store_row *rows, uint32_t n);
+/* Rows of a kind, over all shards. */
+uint32_t bed_rows(struct bed *b, uint8_t kind);
+/* Runs `fn` on the core's thread and waits; NULL: just waits for what was posted
+ * before, also while the volume is held. */
+void bed_on_core(struct bed *b, void (*fn)(struct shard_core *core, void *arg), void *arg);
 /* Entries the volume was given. */
 uint64_t bed_entries(struct bed *b);
 

@@ -147,7 +147,8 @@ void bed_entry_batch(struct bed *b, struct bed_entry *e, uint32_t p, int32_t eve
 	mem_free(v);
 	struct buf *buf;
 	ck_assert_int_eq(batch_builder_finish(&build, &buf), ERR_OK);
-	batch_seal(buf->data, buf->len, b->now_ms);
+	int64_t timestamp_ms = b->timestamp_ms != 0 ? b->timestamp_ms : b->now_ms;
+	batch_seal(buf->data, buf->len, timestamp_ms);
 	batch_place(buf->data, base);
 	e->bufs[e->n] = buf;
 	e->commands[e->n++] = (struct volume_command){
@@ -157,7 +158,7 @@ void bed_entry_batch(struct bed *b, struct bed_entry *e, uint32_t p, int32_t eve
 		.count = (uint32_t)events,
 		.base_seq = base,
 		.append_ms = b->now_ms,
-		.max_timestamp_ms = b->now_ms,
+		.max_timestamp_ms = timestamp_ms,
 		.payload = span_of(buf->data, buf->len),
 		.key = p % 2 == 0 ? span_str("key") : span_of(NULL, 0),
 	};

@@ -20,6 +20,7 @@ struct bed {
 	int64_t next_seq[BED_PARTS];
 	uint64_t next_index[BED_SHARDS];
 	int64_t now_ms;			/* append time of the next entry */
+	int64_t timestamp_ms;		/* of the next batches' records; 0: now_ms */
 	int64_t first_ms;		/* append time of an event = first_ms + what bed_ms_of tells */
 };
 

@@ -8,6 +8,7 @@ int main(void)
 	srunner_add_suite(runner, index_suite());
 	srunner_add_suite(runner, idx_suite());
 	srunner_add_suite(runner, volume_suite());
+	srunner_add_suite(runner, seek_suite());
 	srunner_add_suite(runner, roll_suite());
 	srunner_add_suite(runner, recover_suite());
 	srunner_add_suite(runner, damage_suite());

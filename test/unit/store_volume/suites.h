@@ -7,6 +7,7 @@ Suite *record_suite(void);
 Suite *index_suite(void);
 Suite *idx_suite(void);
 Suite *volume_suite(void);
+Suite *seek_suite(void);
 Suite *roll_suite(void);
 Suite *recover_suite(void);
 Suite *damage_suite(void);

@@ -87,7 +87,7 @@ START_TEST(file_reads_back_as_written)
 		ck_assert_uint_eq(n, 4);
 		ck_assert_int_eq(rows[0].base_seq, 50);
 		ck_assert_uint_eq(rows[0].log_no, 11);
-		q = (struct index_query){.by_time = true, .key = 1000 + ROWS - 1};
+		q = (struct index_query){.by = INDEX_BY_APPEND_TIME, .key = 1000 + ROWS - 1};
 		ck_assert_int_eq(idx_rows(&r, p.part, &q, rows, 4, &n), ERR_OK);
 		ck_assert_uint_eq(n, 1);
 		ck_assert_int_eq(rows[0].base_seq, (ROWS - 1) * 5);

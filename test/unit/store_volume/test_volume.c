@@ -283,6 +283,34 @@ START_TEST(replay_ends_with_the_callers_error)
 }
 END_TEST
 
+/* What a segment without commands has in its .mdb is of no interest. */
+START_TEST(replay_opens_only_segments_with_commands)
+{
+	struct err_detail d;
+	bed_open(&bed, false);
+	for (int i = 0; i < 100; i++) {
+		struct bed_entry *e = bed_entry_begin(&bed, 0);
+		bed_entry_batch(&bed, e, 0, 1, 40000);
+		if (i == 0 || i == 98) {
+			bed_entry_command(e, VOLUME_CATALOG, "create hub");
+		}
+		bed_submit(&bed, e);
+	}
+	bed_wait(&bed);
+	bed_wait_sealed(&bed, 2);
+	bed_close(&bed);
+	char path[128];
+	bed_file(&bed, 2, ".mdb", path, sizeof path);
+	bed_flip(path, bed_size(path) / 2);
+	bed_log_catch();
+	ck_assert_int_eq(bed_try_open(&bed, false, &d), ERR_OK);
+	uint64_t sum = 0;
+	ck_assert_int_eq(volume_replay(bed.v, 0, 0, count_command, &sum, &d), ERR_OK);
+	ck_assert_uint_eq(sum, 31 + 99);
+	ck_assert(!bed_log_had("SEGMENT-DAMAGED"));
+}
+END_TEST
+
 Suite *volume_suite(void)
 {
 	Suite *s = suite_create("volume");
@@ -297,6 +325,7 @@ Suite *volume_suite(void)
 	tcase_add_test(t, reading_goes_on_behind_a_gap);
 	tcase_add_test(t, seek_finds_by_append_time);
 	tcase_add_test(t, replay_gives_commands_in_order);
+	tcase_add_test(t, replay_opens_only_segments_with_commands);
 	tcase_add_test(t, replay_ends_with_the_callers_error);
 	suite_add_tcase(s, t);
 	return s;
