@@ -34,6 +34,7 @@ LIBS_lmdb := -llmdb
 LIBS_proton := -lqpid-proton
 LIBS_microhttpd := -lmicrohttpd
 LIBS_jansson := -ljansson
+LIBS_codecs := -lz -lsnappy -llz4 -lzstd
 LIBS_check := $(shell $(PKG_CONFIG) --libs check 2>/dev/null || echo -lcheck)
 
 all: build/sluice
@@ -84,7 +85,7 @@ endef
 $(foreach t,$(BENCHES),$(eval $(call TOOL_RULE,$(t),bench)))
 $(foreach t,$(FUZZERS),$(eval $(call TOOL_RULE,$(t),fuzz)))
 
-SLUICE_LIBS := $(LIBS_proton) $(LIBS_microhttpd) $(LIBS_jansson) $(LIBS_uv) $(LIBS_ssl) $(LIBS_lmdb)
+SLUICE_LIBS := $(LIBS_proton) $(LIBS_microhttpd) $(LIBS_jansson) $(LIBS_uv) $(LIBS_ssl) $(LIBS_lmdb) $(LIBS_codecs)
 $(B)/sluice: $(foreach m,$(MODULES),$(call lib,$(m)))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ -Wl,--whole-archive $(call lib,main) -Wl,--no-whole-archive -Wl,--start-group $^ -Wl,--end-group $(SLUICE_LIBS) -lpthread

@@ -6,8 +6,9 @@ set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 
 build="gcc make pkg-config libc6-dev libqpid-proton11-dev liblmdb-dev libmicrohttpd-dev
-	libjansson-dev libuv1-dev libssl-dev"
-test="check curl openssl xz-utils python3 python3-qpid-proton python3-azure"
+	libjansson-dev libuv1-dev libssl-dev zlib1g-dev libsnappy-dev liblz4-dev libzstd-dev"
+test="check curl openssl xz-utils python3 python3-qpid-proton python3-azure kcat python3-kafka
+	python3-confluent-kafka python3-snappy python3-lz4 python3-zstandard"
 
 want="$build"
 if [ "${1:-build}" = test ]; then
@@ -65,5 +66,6 @@ if [ "${1:-build}" = test ] && command -v npm >/dev/null &&
 fi
 
 if [ "${1:-build}" = test ]; then
+	bash "$top/test/interop/kafka/install.sh"
 	echo "time: installs took $SECONDS s (budget 300 s)"
 fi

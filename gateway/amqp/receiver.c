@@ -13,14 +13,21 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "gateway/wire/event.h"
 #include "gateway/amqp/filter.h"
-#include "gateway/amqp/kafka_value.h"
 #include "gateway/amqp/link.h"
+#include "gateway/wire/event.h"
+#include "gateway/wire/kafka_value.h"
+#include "gateway/wire/records.h"
 
 enum {
 	READ_BYTES = 256 << 10,		/* of one read */
 	EVENT_KEEP = 256 << 10,		/* a larger encoding buffer is given back */
+	/* A message that is not larger when encoded than struct str holds. A Kafka
+	 * record may unpack to more. */
+	EVENT_MAX = 15 << 20,
+	/* Events passed over on the way to next_seq before others have their turn:
+	 * unpacking them takes a few milliseconds. */
+	PASS_MAX = 16384,
 	/* What Proton may hold over all sessions of a connection whose peer has
 	 * closed their windows, and the least that each may have. */
 	CONN_OUT_MAX = 4 << 20,
@@ -49,8 +56,10 @@ struct amqp_receiver {
 	int64_t fetched_seq;		/* from where `batches` were asked for */
 	struct store_batches batches;
 	uint32_t at;			/* of batches */
-	bool is_walking;		/* `iter` stands in batches.v[at] */
-	struct batch_iter iter;
+	bool is_walking;		/* in batches.v[at], with one of these: */
+	struct batch_iter iter;		/* events of AMQP and HTTPS */
+	struct records_iter *records;	/* a Kafka producer's batch; counted as in flight */
+	bool is_starved;		/* there was no memory to unpack: tried again by a tick */
 	uint64_t next_tag;
 	bool was_served;		/* since the last tick */
 	struct store_position position;	/* for the runtime metric */
@@ -84,11 +93,17 @@ static void operation_back(struct amqp_receiver *r)
 	amqp_conn_release(conn);
 }
 
+static void walk_end(struct amqp_receiver *r)
+{
+	records_iter_free(&r->records);
+	r->is_walking = false;
+}
+
 static void batches_drop(struct amqp_receiver *r)
 {
+	walk_end(r);	/* it borrows from them */
 	store_batches_drop(&r->batches);
 	r->at = 0;
-	r->is_walking = false;
 }
 
 static void go_on(struct amqp_receiver *r)
@@ -207,7 +222,7 @@ static void leave_batch(struct amqp_receiver *r)
 {
 	int64_t after = current(r)->base_seq + current(r)->count;
 	r->next_seq = after > r->next_seq ? after : r->next_seq;
-	r->is_walking = false;
+	walk_end(r);
 	r->at++;
 }
 
@@ -219,39 +234,71 @@ static bool is_passed_over(const struct store_batch *b, int64_t next_seq)
 		amqp_kafka_is_control(&head));
 }
 
+static enum err walk_begin(struct amqp_receiver *r)
+{
+	const struct store_batch *b = current(r);
+	enum err e = b->encoding == BATCH_KAFKA
+			     ? records_iter_new(b->batch, RECORDS_INFLATED_MAX,
+						core_inflight(r->link.conn->front->core), &r->records)
+			     : batch_iter_init(&r->iter, b->batch);
+	r->is_walking = e == ERR_OK;
+	return e;
+}
+
+static enum err walk_next(struct amqp_receiver *r, struct batch_record *out)
+{
+	return r->records != NULL ? records_iter_next(r->records, out)
+				  : batch_iter_next(&r->iter, out);
+}
+
+/* What becomes of a batch that could not be walked. Where memory is short it is
+ * begun again at next_seq after a while; until then nothing is held. */
+static enum err walk_failed(struct amqp_receiver *r, enum err e)
+{
+	if (e == ERR_BUSY || e == ERR_NOMEM) {
+		batches_drop(r);
+		r->is_starved = true;
+		return ERR_AGAIN;
+	}
+	return e == ERR_TOO_LARGE ? e : ERR_CORRUPT;
+}
+
 /* The next event at or past next_seq; it borrows from the current batch.
- * ERR_AGAIN: nothing at present, an operation is out. */
+ * ERR_AGAIN: nothing at present; an operation is out, or the link comes again. */
 static enum err next_event(struct amqp_receiver *r, struct batch_record *out)
 {
-	for (;;) {
+	for (uint32_t passed = 0; passed < PASS_MAX;) {
+		enum err e = ERR_OK;
 		if (r->is_walking) {
-			enum err e = batch_iter_next(&r->iter, out);
+			e = walk_next(r, out);
 			if (e == ERR_EOF) {
 				leave_batch(r);
 			} else if (e != ERR_OK) {
-				return ERR_CORRUPT;
+				return walk_failed(r, e);
 			} else if (current(r)->base_seq + out->offset_delta >= r->next_seq) {
 				return ERR_OK;
 			}
+			passed++;
 		} else if (r->at < r->batches.n) {
 			if (is_passed_over(current(r), r->next_seq)) {
 				leave_batch(r);
-			} else if (batch_iter_init(&r->iter, current(r)->batch) != ERR_OK) {
-				return ERR_CORRUPT;
-			} else {
-				r->is_walking = true;
+			} else if ((e = walk_begin(r)) != ERR_OK) {
+				return walk_failed(r, e);
 			}
 		} else {
 			if (r->batches.n != 0 && r->fetched_seq == r->next_seq) {
 				return ERR_CORRUPT;	/* a read that leads nowhere */
 			}
 			batches_drop(r);
-			enum err e = fetch(r);
+			e = fetch(r);
 			if (e != ERR_OK) {
 				return e;
 			}
 		}
 	}
+	r->was_served = true;	/* it moves on */
+	amqp_link_ready(&r->link);
+	return ERR_AGAIN;
 }
 
 /* ---- sending ---------------------------------------------------------------------- */
@@ -271,13 +318,16 @@ static enum err encode(struct amqp_receiver *r, const struct batch_record *rec, 
 	if (b->encoding != BATCH_KAFKA) {
 		return rec->has_value ? amqp_outbound_write(rec->value, &o, out) : ERR_CORRUPT;
 	}
+	if (rec->key.n + rec->value.n + rec->headers.n > EVENT_MAX) {
+		return ERR_TOO_LARGE;
+	}
 	struct str value = {.max = 0};
 	enum err e = amqp_kafka_value(rec, &value);
 	if (e == ERR_OK) {
 		e = amqp_outbound_write(span_of(value.p, value.len), &o, out);
 	}
 	str_fini(&value);
-	return e;
+	return e == ERR_DECODE ? ERR_CORRUPT : e;	/* it was checked when it came */
 }
 
 static enum err send_event(struct amqp_receiver *r, const struct batch_record *rec, size_t *bytes)
@@ -366,7 +416,7 @@ static void on_push(struct amqp_link *link)
 	} else if (r->state == RECEIVER_WATCHING && pn_link_get_drain(link->pn)) {
 		(void)pn_link_drained(link->pn);
 	}
-	if (!link->has_ended && r->batches.n != 0) {
+	if (!link->has_ended && (r->batches.n != 0 || r->is_starved)) {
 		amqp_conn_tick_by(link->conn, clock_mono_ms() + AMQP_FAST_TICK_MS);
 	}
 }
@@ -390,6 +440,10 @@ static void on_delivery(struct amqp_link *link, pn_delivery_t *d)
 static void on_tick(struct amqp_link *link, int64_t now_ms)
 {
 	struct amqp_receiver *r = receiver_of(link);
+	if (r->is_starved) {
+		r->is_starved = false;
+		amqp_link_ready(link);
+	}
 	if (r->batches.n == 0 || r->state == RECEIVER_READING) {
 		return;
 	}

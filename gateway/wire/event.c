@@ -197,8 +197,7 @@ static size_t event_parts(const struct amqp_message *m, const struct annotations
 
 /* ---- partition keys --------------------------------------------------- */
 
-/* Octets of the UTF-8 character at the start of p[0..n), 0 if it is not one. */
-static size_t utf8_char(const uint8_t *p, size_t n)
+size_t amqp_utf8_char(const uint8_t *p, size_t n)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	size_t len = p[0] < 0x80 ? 1 : (p[0] & 0xe0) == 0xc0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3
@@ -221,7 +220,7 @@ static enum err key_check(struct span key, struct err_detail *d)
 {
 	size_t chars = 0;
 	for (size_t i = 0; i < key.n; chars++) {
-		size_t n = utf8_char(key.p + i, key.n - i);
+		size_t n = amqp_utf8_char(key.p + i, key.n - i);
 		if (n == 0) {
 			return err_set(d, ERR_INVALID, "the partition key is not UTF-8");
 		}

@@ -1,7 +1,7 @@
 #ifndef GATEWAY_WIRE_EVENT_PRIV_H
 #define GATEWAY_WIRE_EVENT_PRIV_H
 
-/* What event.c, event_out.c and event_sections.c share. */
+/* What event*.c, to_kafka.c and kafka_value.c share. */
 
 #include "gateway/wire/event.h"
 
@@ -21,5 +21,9 @@ uint64_t amqp_section_code_read(struct rd *r);
 /* The value of a section that amqp_sections_read has found: descriptor left
  * out, outer lengths checked. */
 struct amqp_value amqp_section_value(struct span section);
+
+/* Octets of the UTF-8 character at the start of p[0..n), n > 0; 0 if it is not
+ * one. */
+size_t amqp_utf8_char(const uint8_t *p, size_t n);
 
 #endif

@@ -7,7 +7,6 @@ int main(void)
 {
 	SRunner *runner = srunner_create(filter_suite());
 	srunner_add_suite(runner, guard_suite());
-	srunner_add_suite(runner, kafka_value_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

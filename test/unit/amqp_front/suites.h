@@ -5,6 +5,5 @@
 
 Suite *filter_suite(void);
 Suite *guard_suite(void);
-Suite *kafka_value_suite(void);
 
 #endif
