@@ -1,0 +1,26 @@
+#include "gateway/group/subscription.h"
+
+enum subscription_answer subscription_has(struct span metadata, struct span topic)
+{
+	struct rd r = rd_of(metadata);
+	int16_t version = (int16_t)rd_u16(&r);
+	int32_t n = (int32_t)rd_u32(&r);
+	if (r.bad || version < 0 || n < 0) {
+		return SUBSCRIPTION_UNREADABLE;
+	}
+	enum subscription_answer answer = SUBSCRIPTION_NO;
+	for (int32_t i = 0; i < n; i++) {
+		int16_t length = (int16_t)rd_u16(&r);
+		if (r.bad || length < 0) {
+			return SUBSCRIPTION_UNREADABLE;
+		}
+		struct span name = rd_span(&r, (size_t)length);
+		if (r.bad) {
+			return SUBSCRIPTION_UNREADABLE;
+		}
+		if (span_eq(name, topic)) {
+			answer = SUBSCRIPTION_YES;
+		}
+	}
+	return answer;
+}
