@@ -1,0 +1,317 @@
+/* Reading for Fetch: from the recent-entry cache at once, else by a reader
+ * thread, one read of a request at a time. Batches of Kafka producers go out as
+ * they are stored; others are made into Kafka's form here. */
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "gateway/kafka/fetch.h"
+#include "gateway/wire/records.h"
+#include "gateway/wire/to_kafka.h"
+
+enum {
+	ZSTD_SINCE = 10, /* version of Fetch that may be answered with it */
+	UNSUPPORTED_COMPRESSION_TYPE = 76,
+};
+
+void fetch_unread_add(struct fetch *f, struct fetch_part *part)
+{
+	part->state = FETCH_UNREAD;
+	part->next = NULL;
+	if (f->unread == NULL) {
+		f->unread = part;
+	} else {
+		f->unread_last->next = part;
+	}
+	f->unread_last = part;
+}
+
+static void unread_pop(struct fetch *f)
+{
+	struct fetch_part *part = f->unread;
+	f->unread = part->next;
+	part->next = NULL;
+	if (part->state == FETCH_ENDED) {
+		part->next = f->ended;
+		f->ended = part;
+	}
+}
+
+void fetch_part_fail(struct fetch *f, struct fetch_part *part, enum kafka_code code)
+{
+	part->state = FETCH_DONE;
+	part->answer->error_code = (int16_t)code;
+	f->is_ready = true;
+}
+
+/* What was read before an error goes out first: the next request will meet it. */
+static void part_trouble(struct fetch *f, struct fetch_part *part, enum err e)
+{
+	if (e == ERR_CORRUPT) {
+		log_limited(LOG_ERROR, "KAFKA-STORED-BATCH-DAMAGED",
+			    "conn=%llu hub=%s partition=%d sequence=%lld",
+			    (unsigned long long)part->r->conn->id, log_quote_span(part->topic).text,
+			    part->ask->partition, (long long)part->at);
+	}
+	if (part->n_held > 0 && e != ERR_NOT_FOUND) {
+		part->state = FETCH_DONE;
+		f->is_ready = true;
+		return;
+	}
+	fetch_part_fail(f, part, kafka_data_code(e));
+}
+
+/* ---- taking batches into the answer ------------------------------------------- */
+
+/* May `n` more bytes of the partition go in? The first batch of an answer always
+ * does, so that nobody is stuck before a large one. */
+static bool has_room(struct fetch *f, struct fetch_part *part, size_t n)
+{
+	const struct kafka_conn *c = part->r->conn;
+	size_t most = (size_t)c->front->options.max_fetch_bytes;
+	if (c->fetch_held > 0 && (n > most || c->fetch_held > most - n)) {
+		f->is_full = true; /* other answers of the connection count, too */
+	} else if (f->bytes > 0 && (n > f->limit || f->bytes > f->limit - n)) {
+		f->is_full = true;
+	} else if (f->n_held == FETCH_BATCHES) {
+		f->is_full = true;
+	}
+	if (f->is_full) {
+		return false;
+	}
+	size_t part_most =
+		part->ask->partition_max_bytes > 0 ? (size_t)part->ask->partition_max_bytes : 0;
+	if (f->bytes > 0 && (n > part_most || part->bytes > part_most - n)) {
+		part->state = FETCH_DONE;
+		f->is_ready = true;
+		return false;
+	}
+	return true;
+}
+
+/* Makes Kafka's form of a batch, counted as memory of the request. */
+static enum err make(struct fetch *f, struct fetch_part *part, const struct store_batch *b,
+		     struct fetch_held *h)
+{
+	struct kafka_request *r = part->r;
+	enum err e = to_kafka_batch(b->batch, b->key, b->append_ms, &h->made);
+	if (e != ERR_OK) {
+		str_fini(&h->made);
+		return e;
+	}
+	if (!budget_take(core_inflight(r->conn->front->core), h->made.cap)) {
+		metric_inc(METRIC_BUDGET_REFUSED);
+		str_fini(&h->made);
+		return ERR_BUSY;
+	}
+	r->reserved += h->made.cap;
+	f->made_bytes += h->made.cap;
+	h->bytes = span_of(h->made.p, h->made.len);
+	return ERR_OK;
+}
+
+static void unmake(struct fetch *f, struct fetch_part *part, struct fetch_held *h)
+{
+	struct kafka_request *r = part->r;
+	budget_give(core_inflight(r->conn->front->core), h->made.cap);
+	r->reserved -= h->made.cap;
+	f->made_bytes -= h->made.cap;
+	str_fini(&h->made);
+}
+
+static bool is_too_new(const struct kafka_request *r, const struct store_batch *b)
+{
+	struct batch_head head;
+	return r->version < ZSTD_SINCE && b->encoding == BATCH_KAFKA &&
+	       batch_head_read(b->batch, &head) == ERR_OK &&
+	       (head.attributes & RECORDS_CODEC_MASK) == RECORDS_ZSTD;
+}
+
+static void keep(struct fetch *f, struct fetch_part *part, const struct store_batch *b,
+		 const struct fetch_held *h)
+{
+	f->held[f->n_held++] = *h;
+	f->bytes += h->bytes.n;
+	part->r->conn->fetch_held += h->bytes.n;
+	part->n_held++;
+	part->bytes += h->bytes.n;
+	int64_t after = b->base_seq + b->count;
+	int64_t first = b->base_seq > part->at ? b->base_seq : part->at;
+	f->events += (uint64_t)(after - first);
+	part->at = after;
+	if (part->answer->high_watermark < after) {
+		part->answer->high_watermark = after;
+		part->answer->last_stable_offset = after;
+	}
+}
+
+/* One batch. False: the partition is at its end for now, or the answer is full. */
+static bool take(struct fetch *f, struct fetch_part *part, const struct store_batch *b)
+{
+	struct fetch_held h = {.bytes = b->batch, .part = (uint32_t)(part - f->parts)};
+	if (b->base_seq + b->count <= part->at) {
+		part_trouble(f, part, ERR_CORRUPT); /* a read that leads nowhere */
+		return false;
+	}
+	if (is_too_new(part->r, b)) {
+		if (part->n_held == 0) {
+			fetch_part_fail(f, part, (enum kafka_code)UNSUPPORTED_COMPRESSION_TYPE);
+		} else {
+			part->state = FETCH_DONE;
+			f->is_ready = true;
+		}
+		return false;
+	}
+	if (!has_room(f, part, h.bytes.n)) {
+		return false;
+	}
+	void *block = f->held;
+	bool ok = mem_grow(&block, &f->cap_held, f->n_held + 1, sizeof *f->held);
+	f->held = block;
+	enum err e = ok ? ERR_OK : ERR_NOMEM;
+	if (e == ERR_OK && b->encoding == BATCH_AMQP) {
+		if (f->made_bytes >= FETCH_MADE_MAX) {
+			f->is_full = true;
+			return false;
+		}
+		e = make(f, part, b, &h);
+	} else if (e == ERR_OK) {
+		h.buf = buf_hold(b->buf);
+	}
+	if (e != ERR_OK) {
+		part_trouble(f, part, e);
+		return false;
+	}
+	if (!has_room(f, part, h.bytes.n)) { /* it may have grown */
+		unmake(f, part, &h);
+		buf_drop(&h.buf);
+		return false;
+	}
+	keep(f, part, b, &h);
+	return true;
+}
+
+/* What a read gave; its references are given up. */
+static bool take_all(struct fetch *f, struct fetch_part *part, enum err e, struct store_batches *b)
+{
+	if (e != ERR_OK) {
+		part_trouble(f, part, e);
+	}
+	bool more = e == ERR_OK;
+	for (uint32_t i = 0; i < b->n && more; i++) {
+		more = take(f, part, &b->v[i]);
+	}
+	store_batches_drop(b);
+	return more;
+}
+
+/* ---- reading --------------------------------------------------------------------- */
+
+static uint32_t room_of(const struct fetch *f, const struct fetch_part *part)
+{
+	size_t room = f->limit > f->bytes ? f->limit - f->bytes : 1;
+	size_t most =
+		part->ask->partition_max_bytes > 0 ? (size_t)part->ask->partition_max_bytes : 1;
+	most = most > part->bytes ? most - part->bytes : 1;
+	room = room < most ? room : most;
+	return room < UINT32_MAX ? (uint32_t)room : UINT32_MAX;
+}
+
+static void on_read(struct msg *m);
+
+/* False: kafka_fail was called. */
+static bool start_read(struct kafka_request *r, struct fetch_part *part)
+{
+	struct fetch *f = r->state;
+	if (f->read == NULL) {
+		f->read = kafka_alloc(r, sizeof *f->read);
+		if (f->read == NULL) {
+			return false;
+		}
+		if (f->waits) {
+			kafka_deadline(r, f->deadline_ms);
+		}
+	}
+	/* Not the whole struct: its batches are many bytes, and empty. */
+	struct store_read *op = &f->read->op;
+	op->reply_to = r->conn->mailbox;
+	op->done = on_read;
+	op->partition = part->partition;
+	op->from = part->at;
+	op->max_bytes = room_of(f, part);
+	op->err = ERR_OK;
+	op->out.n = 0;
+	f->read->r = r;
+	f->read->part = part;
+	f->is_reading = true;
+	kafka_hold(r);
+	core_fetch(r->conn->front->core, op);
+	return true;
+}
+
+/* All there is of a partition. False: a reader thread is at it, or the request
+ * failed. */
+static bool read_part(struct kafka_request *r, struct fetch_part *part)
+{
+	struct fetch *f = r->state;
+	struct core *core = r->conn->front->core;
+	struct store_batches b;
+	while (part->state == FETCH_UNREAD && !f->is_full) {
+		b.n = 0;
+		enum err e =
+			core_fetch_recent(core, part->partition, part->at, room_of(f, part), &b);
+		if (e == ERR_AGAIN) {
+			if (!start_read(r, part)) {
+				f->is_done = true;
+			}
+			return false;
+		}
+		if (e == ERR_OK && b.n == 0) {
+			part->state = FETCH_ENDED;
+		} else if (!take_all(f, part, e, &b)) {
+			break;
+		}
+	}
+	return true;
+}
+
+void fetch_run(struct kafka_request *r)
+{
+	struct fetch *f = r->state;
+	assert(!f->is_done);
+	assert(!f->is_reading);
+	while (f->unread != NULL && !f->is_full && !r->was_cancelled &&
+	       !(f->is_due && f->bytes > 0)) {
+		if (!read_part(r, f->unread)) {
+			return;
+		}
+		unread_pop(f);
+	}
+	if (f->unread != NULL) {
+		f->is_ready = true;
+	}
+	fetch_settle(r);
+}
+
+static void on_read(struct msg *m)
+{
+	struct fetch_read *read = KAFKA_OWNER(struct fetch_read, m, op.msg);
+	struct kafka_request *r = read->r;
+	struct fetch *f = r->state;
+	struct fetch_part *part = read->part;
+	f->is_reading = false;
+	if (f->is_done || r->was_cancelled) {
+		store_batches_drop(&read->op.out);
+	} else {
+		/* What is below the high watermark is there. */
+		enum err e =
+			read->op.err == ERR_OK && read->op.out.n == 0 ? ERR_CORRUPT : read->op.err;
+		(void)take_all(f, part, e, &read->op.out);
+	}
+	if (!f->is_done) {
+		fetch_run(r);
+	}
+	kafka_release(r);
+}

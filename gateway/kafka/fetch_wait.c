@@ -1,0 +1,147 @@
+/* A fetch that found too little waits: for new events in its partitions, or for
+ * its time to be over. */
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "gateway/kafka/fetch.h"
+
+/* ---- the answer ---------------------------------------------------------------- */
+
+/* Lays the batches of each partition side by side. False: kafka_fail was called. */
+static bool place_records(struct kafka_request *r)
+{
+	struct fetch *f = r->state;
+	if (f->n_held == 0) {
+		return true;
+	}
+	struct span *spans = kafka_alloc_array(r, f->n_held, sizeof *spans);
+	if (spans == NULL) {
+		return false;
+	}
+	uint32_t at = 0;
+	for (uint32_t i = 0; i < f->n_parts; i++) {
+		struct fetch_part *part = &f->parts[i];
+		part->first_held = at;
+		part->answer->records.parts = spans + at;
+		part->answer->records.n_parts = part->n_held;
+		at += part->n_held;
+	}
+	assert(at == f->n_held);
+	for (size_t i = 0; i < f->n_held; i++) {
+		spans[f->parts[f->held[i].part].first_held++] = f->held[i].bytes;
+	}
+	return true;
+}
+
+/* A watch that is on its way already still comes, and finds the fetch done. */
+static void unwatch(struct kafka_request *r)
+{
+	struct fetch *f = r->state;
+	for (uint32_t i = 0; i < f->n_parts && f->n_watched > 0; i++) {
+		struct fetch_part *part = &f->parts[i];
+		if (part->state == FETCH_WATCHED) {
+			f->n_watched--;
+			if (store_unwatch(&part->watch)) {
+				part->state = FETCH_DONE;
+				kafka_release(r);
+			}
+		}
+	}
+}
+
+static void answer(struct kafka_request *r)
+{
+	struct fetch *f = r->state;
+	assert(!f->is_done);
+	assert(!f->is_reading);
+	f->is_done = true;
+	unwatch(r);
+	if (!place_records(r)) {
+		return;
+	}
+	if (!r->was_cancelled) {
+		metric_add(METRIC_EVENTS_OUT, (int64_t)f->events);
+		metric_add(METRIC_BYTES_OUT, (int64_t)f->bytes);
+	}
+	kafka_answer(r, &f->response);
+}
+
+/* ---- waiting ------------------------------------------------------------------------ */
+
+static void on_watch(struct msg *m)
+{
+	struct fetch_part *part = KAFKA_OWNER(struct fetch_part, m, watch.msg);
+	struct kafka_request *r = part->r;
+	struct fetch *f = r->state;
+	if (!f->is_done) {
+		f->n_watched--;
+		if (part->watch.err == ERR_OK) {
+			fetch_unread_add(f, part);
+		} else {
+			fetch_part_fail(f, part, kafka_data_code(part->watch.err));
+		}
+		if (!f->is_reading) {
+			fetch_run(r);
+		}
+	}
+	kafka_release(r);
+}
+
+static void park(struct kafka_request *r)
+{
+	struct fetch *f = r->state;
+	kafka_deadline(r, f->deadline_ms);
+	while (f->ended != NULL) {
+		struct fetch_part *part = f->ended;
+		f->ended = part->next;
+		part->next = NULL;
+		part->state = FETCH_WATCHED;
+		part->watch = (struct store_watch){
+			.reply_to = r->conn->mailbox,
+			.done = on_watch,
+			.partition = part->partition,
+			.seq = part->at,
+		};
+		f->n_watched++;
+		kafka_hold(r);
+		core_fetch_watch(r->conn->front->core, &part->watch);
+	}
+}
+
+void fetch_settle(struct kafka_request *r)
+{
+	struct fetch *f = r->state;
+	bool is_enough = f->is_ready || f->is_full || f->is_due || r->was_cancelled ||
+			 f->bytes >= f->min_bytes || f->n_parts == 0;
+	if (is_enough || clock_mono_ms() >= f->deadline_ms) {
+		answer(r);
+	} else {
+		park(r);
+	}
+}
+
+void fetch_tick(struct kafka_request *r, int64_t now_ms)
+{
+	struct fetch *f = r->state;
+	if (f->is_done || now_ms < f->deadline_ms) {
+		return;
+	}
+	f->is_due = true;
+	if (!f->is_reading) { /* else the read that comes back ends it */
+		kafka_hold(r);
+		answer(r);
+		kafka_release(r);
+	}
+}
+
+void fetch_cancel(struct kafka_request *r)
+{
+	struct fetch *f = r->state;
+	if (!f->is_done && !f->is_reading) {
+		kafka_hold(r);
+		answer(r);
+		kafka_release(r);
+	}
+}

@@ -1,0 +1,331 @@
+/* Produce: batches are checked, copied once out of the frame and appended, all
+ * partitions of a request at the same time. The answer is made when the last of
+ * them has come back. */
+
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/limits.h"
+#include "gateway/kafka/data.h"
+#include "gateway/wire/records.h"
+
+enum {
+	ACKS_NONE = 0,
+	ACKS_ONE = 1,
+	ACKS_ALL = -1,
+	ZSTD_SINCE = 7, /* version of Produce that may carry it */
+	/* In the head of a batch (base/batch.h). */
+	AT_CRC = 17,
+	AT_ATTRIBUTES = 21,
+	AT_MAX_TIME = 35,
+};
+
+struct produce {
+	struct kafka_produce_response response;
+	uint32_t n_out; /* appends that have not come back */
+	bool is_starting;
+	bool has_error;
+};
+
+struct produce_part {
+	struct core_append append;
+	struct kafka_request *r;
+	struct kafka_produce_response_partition *answer;
+	struct span topic; /* for the log */
+};
+
+/* ---- senders of a connection ------------------------------------------------ */
+
+/* The sender to a hub, kept in order of last use. An append needs its sender only
+ * until it was posted, so the oldest may always go. */
+static enum err sender_of(struct kafka_conn *c, const struct kafka_topic *topic,
+			  struct core_sender **out)
+{
+	uint32_t i = 0;
+	while (i < c->n_senders && c->senders[i].hub_id != topic->hub_id) {
+		i++;
+	}
+	struct kafka_sender found = {.hub_id = topic->hub_id};
+	if (i < c->n_senders) {
+		found = c->senders[i];
+	} else {
+		struct core_address a = {
+			.kind = CORE_HUB,
+			.hub_id = topic->hub_id,
+			.partitions = topic->partitions,
+		};
+		enum err e = core_sender_open(c->front->core, &a, &found.sender);
+		if (e != ERR_OK) {
+			return e;
+		}
+		if (c->n_senders == KAFKA_SENDERS) {
+			core_sender_close(&c->senders[--i].sender);
+		} else {
+			c->n_senders++;
+		}
+	}
+	memmove(&c->senders[1], &c->senders[0], i * sizeof c->senders[0]);
+	c->senders[0] = found;
+	*out = found.sender;
+	return ERR_OK;
+}
+
+/* ---- the answer ---------------------------------------------------------------- */
+
+/* What producers make of an error of the store: 56 and 19 they try again. */
+static enum kafka_code code_of(enum err e)
+{
+	enum kafka_code code = kafka_code_of(e);
+	if (code == KAFKA_UNKNOWN_SERVER_ERROR) {
+		return KAFKA_STORAGE_ERROR;
+	}
+	return code == KAFKA_INVALID_REQUEST ? KAFKA_INVALID_RECORD : code;
+}
+
+/* `detail` is copied; without memory the code stands alone. */
+static void refuse(struct produce_part *part, int code, const char *detail)
+{
+	struct kafka_request *r = part->r;
+	struct produce *p = r->state;
+	struct kafka_produce_response_partition *answer = part->answer;
+	p->has_error = true;
+	answer->error_code = (int16_t)code;
+	answer->base_offset = -1;
+	if (detail[0] != '\0') {
+		struct span text = kafka_arena_copy(&r->arena, span_str(detail));
+		if (text.p != NULL) {
+			answer->error_message = (struct kafka_string){.s = text};
+		}
+	}
+	log_limited(LOG_INFO, "KAFKA-BATCH-REFUSED",
+		    "conn=%llu hub=%s partition=%d code=%d reason=%s",
+		    (unsigned long long)r->conn->id, log_quote_span(part->topic).text,
+		    answer->index, code, log_quote(detail));
+}
+
+static void finish(struct kafka_request *r)
+{
+	struct produce *p = r->state;
+	const struct kafka_produce_request *req = r->body;
+	if (p->is_starting || p->n_out != 0) {
+		return;
+	}
+	if (req->acks == ACKS_NONE) {
+		kafka_answer_nothing(r, p->has_error);
+	} else {
+		kafka_answer(r, &p->response);
+	}
+}
+
+static void on_appended(struct msg *m)
+{
+	struct produce_part *part = KAFKA_OWNER(struct produce_part, m, append.op.msg);
+	struct kafka_request *r = part->r;
+	struct produce *p = r->state;
+	struct store_position at;
+	store_partition_position(part->append.op.partition, &at);
+	part->answer->log_start_offset = at.deleted ? -1 : at.first_seq;
+	enum err e = core_append_done(&part->append);
+	if (e == ERR_OK) {
+		part->answer->base_offset = part->append.op.base_seq;
+	} else {
+		refuse(part, code_of(e), err_text(e));
+	}
+	p->n_out--;
+	finish(r);
+	kafka_release(r);
+}
+
+/* ---- one partition ---------------------------------------------------------------- */
+
+/* Into a buffer of its own, which the store may keep (the frame's reservation is
+ * for both), with the real greatest timestamp in its head, which searches by time
+ * rely on. */
+static enum err copy(struct span records, const struct batch_head *head, int64_t max_timestamp,
+		     struct buf **out)
+{
+	struct buf *b = buf_new(records.n);
+	if (b == NULL) {
+		return ERR_NOMEM;
+	}
+	memcpy(b->data, records.p, records.n);
+	b->len = (uint32_t)records.n;
+	if (head->max_timestamp != max_timestamp) {
+		put_u64(b->data + AT_MAX_TIME, (uint64_t)max_timestamp);
+		put_u32(b->data + AT_CRC,
+			crc32c(0, b->data + AT_ATTRIBUTES, records.n - AT_ATTRIBUTES));
+	}
+	*out = b;
+	return ERR_OK;
+}
+
+static enum err append(struct produce_part *part, struct core_sender *to, struct buf **batch,
+		       const struct batch_head *head)
+{
+	struct kafka_request *r = part->r;
+	struct produce *p = r->state;
+	part->append.op.reply_to = r->conn->mailbox;
+	part->append.op.done = on_appended;
+	part->append.op.encoding = BATCH_KAFKA;
+	part->append.op.batch = *batch;
+	part->append.op.batch_len = (*batch)->len;
+	part->append.op.events = (uint32_t)head->count;
+	part->append.bytes = (*batch)->len;
+	enum err e = core_append_at(to, (uint32_t)part->answer->index, &part->append);
+	if (e != ERR_OK) {
+		buf_drop(batch);
+		return e;
+	}
+	*batch = NULL;
+	p->n_out++;
+	kafka_hold(r);
+	return ERR_OK;
+}
+
+static void produce_part(struct produce_part *part, const struct kafka_topic *topic,
+			 struct core_sender *to, const struct kafka_records *records)
+{
+	struct kafka_request *r = part->r;
+	const struct kafka_options *o = &r->conn->front->options;
+	int32_t index = part->answer->index;
+	if (index < 0 || (uint32_t)index >= topic->partitions) {
+		refuse(part, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, "no such partition");
+		return;
+	}
+	if (records->is_null || records->s.n == 0) {
+		refuse(part, KAFKA_INVALID_RECORD, "records: there are none");
+		return;
+	}
+	struct records_check rules = {
+		.max_batch_bytes =
+			o->max_batch_bytes < LIMIT_BATCH ? (size_t)o->max_batch_bytes : LIMIT_BATCH,
+		.max_inflated_bytes = (size_t)o->max_inflated_bytes,
+		.memory = core_inflight(r->conn->front->core),
+		.allow_zstd = r->version >= ZSTD_SINCE,
+	};
+	struct batch_head head;
+	struct err_detail d = {""};
+	int64_t max_timestamp = 0;
+	size_t inflated = 0;
+	enum records_verdict v =
+		records_check(records->s, &rules, &head, &max_timestamp, &inflated, &d);
+	if (v != RECORDS_OK) {
+		refuse(part, (int)v, d.text);
+		return;
+	}
+	struct buf *batch = NULL;
+	enum err e = copy(records->s, &head, max_timestamp, &batch);
+	if (e == ERR_OK) {
+		e = append(part, to, &batch, &head);
+	}
+	if (e != ERR_OK) {
+		refuse(part, code_of(e), err_text(e));
+	}
+}
+
+/* ---- the request -------------------------------------------------------------------- */
+
+/* What is wrong with the request as a whole. */
+static enum kafka_code check_all(const struct kafka_produce_request *req, const char **why)
+{
+	if (req->acks != ACKS_ALL && req->acks != ACKS_NONE && req->acks != ACKS_ONE) {
+		*why = "acks: neither -1 nor 0 nor 1";
+		return KAFKA_INVALID_REQUIRED_ACKS;
+	}
+	if (!req->transactional_id.is_null) {
+		*why = "transactional_id: transactions are not offered";
+		return KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+	}
+	return KAFKA_NONE;
+}
+
+static const char *why_not(enum kafka_code code)
+{
+	return code == KAFKA_TOPIC_AUTHORIZATION_FAILED ? "the right to send is missing"
+							: "no such topic";
+}
+
+/* All partitions of one topic. */
+static void produce_topic(struct kafka_request *r, const struct kafka_produce_request_topic *ask,
+			  struct produce_part *parts, enum kafka_code code, const char *why)
+{
+	struct kafka_topic topic;
+	struct core_sender *to = NULL;
+	if (code == KAFKA_NONE) {
+		code = kafka_topic_find(r->conn, ask->name.s, AUTH_SEND, &topic);
+		why = code != KAFKA_NONE ? why_not(code) : "";
+	}
+	if (code == KAFKA_NONE) {
+		enum err e = sender_of(r->conn, &topic, &to);
+		code = e != ERR_OK ? code_of(e) : KAFKA_NONE;
+		why = err_text(e);
+	}
+	for (uint32_t i = 0; i < kafka_count(ask->n_partition_data); i++) {
+		if (code != KAFKA_NONE) {
+			refuse(&parts[i], code, why);
+		} else {
+			produce_part(&parts[i], &topic, to, &ask->partition_data[i].records);
+		}
+	}
+}
+
+/* An answer of the request's shape, to be filled in. False: kafka_fail was called. */
+static bool make_answer(struct kafka_request *r, struct produce *p, struct produce_part **out)
+{
+	const struct kafka_produce_request *req = r->body;
+	uint32_t n_topics = kafka_count(req->n_topic_data);
+	size_t n = 0;
+	for (uint32_t t = 0; t < n_topics; t++) {
+		n += kafka_count(req->topic_data[t].n_partition_data);
+	}
+	struct kafka_produce_response_topic *topics =
+		kafka_alloc_array(r, n_topics, sizeof *topics);
+	struct kafka_produce_response_partition *answers =
+		topics != NULL ? kafka_alloc_array(r, n, sizeof *answers) : NULL;
+	struct produce_part *parts =
+		answers != NULL ? kafka_alloc_array(r, n, sizeof *parts) : NULL;
+	if (parts == NULL) {
+		return false;
+	}
+	p->response.responses = topics;
+	p->response.n_responses = (int32_t)n_topics;
+	*out = parts;
+	for (uint32_t t = 0; t < n_topics; t++) {
+		const struct kafka_produce_request_topic *ask = &req->topic_data[t];
+		topics[t].name = ask->name;
+		topics[t].partition_responses = answers;
+		topics[t].n_partition_responses = (int32_t)kafka_count(ask->n_partition_data);
+		for (uint32_t i = 0; i < kafka_count(ask->n_partition_data); i++) {
+			answers->index = ask->partition_data[i].index;
+			answers->base_offset = -1;
+			answers->log_append_time_ms = -1;
+			answers->log_start_offset = -1;
+			answers->error_message = kafka_null();
+			*parts++ = (struct produce_part){
+				.r = r, .answer = answers++, .topic = ask->name.s};
+		}
+	}
+	return true;
+}
+
+void kafka_on_produce(struct kafka_request *r)
+{
+	const struct kafka_produce_request *req = r->body;
+	struct produce *p = kafka_alloc(r, sizeof *p);
+	struct produce_part *parts = NULL;
+	if (p == NULL || !make_answer(r, p, &parts)) {
+		return;
+	}
+	r->state = p;
+	p->is_starting = true;
+	const char *why = "";
+	enum kafka_code code = check_all(req, &why);
+	kafka_hold(r);
+	for (uint32_t t = 0; t < kafka_count(req->n_topic_data); t++) {
+		produce_topic(r, &req->topic_data[t], parts, code, why);
+		parts += kafka_count(req->topic_data[t].n_partition_data);
+	}
+	p->is_starting = false;
+	finish(r);
+	kafka_release(r);
+}
