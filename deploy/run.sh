@@ -23,6 +23,7 @@ fi
 field() { printf '%s' "$ready" | sed -n 's/.*"'"$1"'":"\([^"]*\)".*/\1/p'; }
 https=$(field https)
 metrics=$(field metrics)
+kafka=$(field kafka)
 ca=$(realpath "$(field ca)")
 cs=$("$sluice" connection-string --data "$data" --hub events)
 plain=$("$sluice" connection-string --data "$data" --hub events --emulator)
@@ -47,6 +48,9 @@ Python (with azure-eventhub, such as Debian's python3-azure):
 
 JavaScript (after npm install @azure/event-hubs):
   NODE_EXTRA_CA_CERTS='$ca' node -e 'const { EventHubProducerClient } = require("@azure/event-hubs"); const p = new EventHubProducerClient(process.argv[1]); p.sendBatch([{ body: "hello from JavaScript" }]).then(() => p.close())' '$cs'
+
+kcat (a Kafka client; any other takes the same settings):
+  printf 'hello from kcat\n' | kcat -P -b localhost:${kafka##*:} -t events -X security.protocol=SASL_SSL -X sasl.mechanisms=PLAIN -X sasl.username='\$ConnectionString' -X sasl.password='$cs' -X ssl.ca.location=$ca
 
 Read it back:
   $PWD/$sluice receive events --data $(realpath "$data")

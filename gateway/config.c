@@ -160,6 +160,22 @@ static enum err check_plain(const struct config *c, const char *listen, enum con
 		       config_rows[at].name, c->origin[at], listen);
 }
 
+enum err config_advertise(const char *text, char *host, size_t host_size, uint16_t *port,
+			  struct err_detail *d)
+{
+	const char *colon = strrchr(text, ':');
+	char *end = NULL;
+	long n = colon != NULL ? strtol(colon + 1, &end, 10) : 0;
+	size_t len = colon != NULL ? (size_t)(colon - text) : 0;
+	if (len == 0 || len >= host_size || n < 1 || n > UINT16_MAX || *end != '\0') {
+		return err_set(d, ERR_INVALID, "kafka-advertise: \"%.300s\" is not HOST:PORT", text);
+	}
+	memcpy(host, text, len);
+	host[len] = '\0';
+	*port = (uint16_t)n;
+	return ERR_OK;
+}
+
 /* What no single value shows. */
 static enum err check_whole(struct config *c, struct err_detail *d)
 {
@@ -173,6 +189,14 @@ static enum err check_whole(struct config *c, struct err_detail *d)
 	enum err e = check_plain(c, c->amqp, CONFIG_SETTING_amqp, d);
 	if (e == ERR_OK) {
 		e = check_plain(c, c->metrics, CONFIG_SETTING_metrics, d);
+	}
+	if (e == ERR_OK) {
+		e = check_plain(c, c->kafka_plain, CONFIG_SETTING_kafka_plain, d);
+	}
+	if (e == ERR_OK && *c->kafka_advertise != '\0') {
+		char host[256];
+		uint16_t port;
+		e = config_advertise(c->kafka_advertise, host, sizeof host, &port, d);
 	}
 	if (e == ERR_OK && *c->node_host == '\0') {
 		char *copy = mem_strdup(c->host);

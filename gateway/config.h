@@ -42,6 +42,9 @@ struct config {
 	char *https;
 	char *metrics;
 	char *amqp;
+	char *kafka;
+	char *kafka_plain;
+	char *kafka_advertise;	/* "" or HOST:PORT */
 	bool allow_plaintext;
 	char *tls_cert;
 	char *tls_key;
@@ -59,6 +62,18 @@ struct config {
 	uint64_t max_inflight_bytes;
 	uint64_t cache_bytes;
 	uint64_t segment_bytes;
+	uint64_t max_inflated_bytes;
+	uint64_t kafka_max_request;
+	uint64_t kafka_max_batch;
+	uint64_t kafka_max_fetch;
+	uint32_t kafka_auto_create;	/* partitions; 0: off */
+	uint32_t kafka_idle_timeout_ms;
+	uint32_t group_initial_delay_ms;
+	uint32_t offsets_retention_ms;
+	uint32_t producer_expiry_ms;
+	uint32_t max_groups;
+	uint32_t max_group_members;
+	uint32_t max_group_offsets;
 	uint32_t link_credit;
 	uint32_t idle_timeout_ms;
 	uint32_t shutdown_grace_ms;
@@ -82,5 +97,9 @@ void config_print(const struct config *c, FILE *to);
 /* The settings for `sluice serve --help`, from the table. */
 void config_help(FILE *to);
 void config_fini(struct config *c);
+/* Splits kafka_advertise: *port 0 when there is none ("HOST" alone is wrong).
+ * ERR_INVALID. */
+enum err config_advertise(const char *text, char *host, size_t host_size, uint16_t *port,
+			  struct err_detail *d) MUST_CHECK;
 
 #endif

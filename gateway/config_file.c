@@ -287,6 +287,9 @@ static enum err read_emulator(struct source *s, json_t *user, const json_t *root
 		s->config->emulator_key = true;
 		e = config_set(s->config, CONFIG_SETTING_amqp, "127.0.0.1:5672", s->origin, s->d);
 	}
+	if (e == ERR_OK) {
+		e = config_set(s->config, CONFIG_SETTING_kafka_plain, "127.0.0.1:9092", s->origin, s->d);
+	}
 	return e;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/resource.h>
@@ -14,7 +15,9 @@
 #include "gateway/amqp/amqp.h"
 #include "gateway/core/core.h"
 #include "gateway/found.h"
+#include "gateway/group/groups.h"
 #include "gateway/http/http.h"
+#include "gateway/kafka/kafka.h"
 #include "gateway/net/stream.h"
 #include "gateway/net/tls.h"
 
@@ -26,7 +29,7 @@ enum {
 
 #define EMULATOR_KEY "SAS_KEY_VALUE"
 
-enum { DOOR_AMQPS, DOOR_AMQP, DOOR_HTTPS, DOOR_METRICS, DOORS };
+enum { DOOR_AMQPS, DOOR_AMQP, DOOR_HTTPS, DOOR_METRICS, DOOR_KAFKA, DOOR_KAFKA_PLAIN, DOORS };
 
 struct server {
 	const struct config *config;
@@ -35,6 +38,10 @@ struct server {
 	struct net_tls *tls;
 	struct amqp_front *amqp;
 	struct http_front *http;
+	struct groups *groups;
+	struct kafka_front *kafka;
+	struct kafka_listener *kafka_tls;
+	struct kafka_listener *kafka_plain;
 	struct net *net;
 	char ca[LIMIT_PATH];		/* what clients trust; "" with the user's own certificate */
 	char bound[DOORS][64];		/* "" = off */
@@ -54,7 +61,11 @@ static enum err check_addresses(const struct config *c, struct err_detail *d)
 	const struct {
 		const char *flag;
 		const char *address;
-	} doors[] = {{"amqps", c->amqps}, {"https", c->https}, {"amqp", c->amqp}};
+	} doors[] = {{"amqps", c->amqps},
+		     {"https", c->https},
+		     {"amqp", c->amqp},
+		     {"kafka", c->kafka},
+		     {"kafka-plain", c->kafka_plain}};
 	for (size_t i = 0; c->emulator_key && i < sizeof doors / sizeof *doors; i++) {
 		if (doors[i].address[0] != '\0' && !is_loopback(doors[i].address)) {
 			return err_set(d, ERR_INVALID,
@@ -76,6 +87,7 @@ static enum err start_store(struct server *s, struct err_detail *d)
 		.segment_max_bytes = c->segment_bytes,
 		.cache_bytes = c->cache_bytes,
 		.disk_reserve_bytes = c->disk_reserve,
+		.producer_expiry_ms = c->producer_expiry_ms,
 	};
 	enum err e = store_open(&o, &s->store, d);
 	if (e == ERR_OK) {
@@ -120,6 +132,42 @@ static enum err start_tls(struct server *s, struct err_detail *d)
 	return net_tls_new(&files, &s->tls, d);
 }
 
+static enum err start_kafka(struct server *s, struct err_detail *d)
+{
+	const struct config *c = s->config;
+	struct groups_options groups = {
+		.store = s->store,
+		.offsets_retention_ms = c->offsets_retention_ms,
+		.initial_delay_ms = c->group_initial_delay_ms,
+		.max_groups = c->max_groups,
+		.max_members = c->max_group_members,
+		.max_offsets = c->max_group_offsets,
+	};
+	enum err e = groups_new(&groups, &s->groups, d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	struct kafka_options kafka = {
+		.core = s->core,
+		.groups = s->groups,
+		.node_id = 1,
+		.max_request_bytes = c->kafka_max_request,
+		.max_batch_bytes = c->kafka_max_batch,
+		.max_inflated_bytes = c->max_inflated_bytes,
+		.max_fetch_bytes = c->kafka_max_fetch,
+		.auto_create = c->kafka_auto_create,
+		.idle_timeout_ms = c->kafka_idle_timeout_ms,
+	};
+	e = kafka_front_new(&kafka, &s->kafka);
+	if (e == ERR_OK) {
+		e = kafka_listener_new(s->kafka, &s->kafka_tls);
+	}
+	if (e == ERR_OK) {
+		e = kafka_listener_new(s->kafka, &s->kafka_plain);
+	}
+	return e == ERR_OK ? ERR_OK : err_set(d, e, "%s", err_text(e));
+}
+
 static enum err start_fronts(struct server *s, struct err_detail *d)
 {
 	const struct config *c = s->config;
@@ -143,13 +191,51 @@ static enum err start_fronts(struct server *s, struct err_detail *d)
 	if (e != ERR_OK) {
 		return err_set(d, e, "%s", err_text(e));
 	}
+	e = start_kafka(s, d);
+	if (e != ERR_OK) {
+		return e;
+	}
 	struct http_options http = {
 		.core = s->core,
+		.groups = s->groups,
 		.threads = c->http_threads,
 		.max_body_bytes = LIMIT_MESSAGE,
 		.idle_timeout_ms = HTTP_IDLE_MS,
 	};
 	return http_front_new(&http, &s->http, d);
+}
+
+/* Clients come back to the address that metadata names: the one that was set, for
+ * the listener with TLS whole, for the one without its host; else this node's
+ * host and the port that was bound. */
+static enum err advertise(struct server *s, struct err_detail *d)
+{
+	const struct config *c = s->config;
+	char host[256];
+	uint16_t port = 0;
+	snprintf(host, sizeof host, "%s", c->node_host);
+	enum err e = ERR_OK;
+	if (c->kafka_advertise[0] != '\0') {
+		e = config_advertise(c->kafka_advertise, host, sizeof host, &port, d);
+	}
+	const struct {
+		struct kafka_listener *listener;
+		const char *bound;
+		uint16_t port;
+	} each[] = {
+		{s->kafka_tls, s->bound[DOOR_KAFKA], port},
+		{s->kafka_plain, s->bound[DOOR_KAFKA_PLAIN], 0},
+	};
+	for (size_t i = 0; i < sizeof each / sizeof *each && e == ERR_OK; i++) {
+		const char *colon = strrchr(each[i].bound, ':');
+		if (colon != NULL) {
+			long bound_port = strtol(colon + 1, NULL, 10);
+			e = kafka_listener_advertise(each[i].listener, host,
+						     each[i].port != 0 ? each[i].port
+								       : (uint16_t)bound_port);
+		}
+	}
+	return e;
 }
 
 static enum err start_net(struct server *s, struct err_detail *d)
@@ -167,11 +253,16 @@ static enum err start_net(struct server *s, struct err_detail *d)
 		[DOOR_AMQP] = {c->amqp, &amqp_protocol, s->amqp, NULL},
 		[DOOR_HTTPS] = {c->https, &http_protocol, s->http, s->tls},
 		[DOOR_METRICS] = {c->metrics, &http_metrics_protocol, s->http, NULL},
+		[DOOR_KAFKA] = {c->kafka, &kafka_protocol, s->kafka_tls, s->tls},
+		[DOOR_KAFKA_PLAIN] = {c->kafka_plain, &kafka_protocol, s->kafka_plain, NULL},
 	};
 	for (int i = 0; i < DOORS && e == ERR_OK; i++) {
 		if (doors[i].address[0] != '\0') {
 			e = net_listen(s->net, &doors[i], s->bound[i], d);
 		}
+	}
+	if (e == ERR_OK) {
+		e = advertise(s, d);
 	}
 	return e == ERR_OK ? net_start(s->net, d) : e;
 }
@@ -201,8 +292,8 @@ static enum err say_ready(struct server *s, struct err_detail *d)
 	add_field(&out, "amqps", s->bound[DOOR_AMQPS]);
 	add_field(&out, "amqp", s->bound[DOOR_AMQP]);
 	add_field(&out, "https", s->bound[DOOR_HTTPS]);
-	add_field(&out, "kafka", "");
-	add_field(&out, "kafka_plain", "");
+	add_field(&out, "kafka", s->bound[DOOR_KAFKA]);
+	add_field(&out, "kafka_plain", s->bound[DOOR_KAFKA_PLAIN]);
 	add_field(&out, "metrics", s->bound[DOOR_METRICS]);
 	add_field(&out, "peer", "");
 	add_field(&out, "ca", s->ca);
@@ -213,9 +304,11 @@ static enum err say_ready(struct server *s, struct err_detail *d)
 		http_front_set_ready(s->http, true);
 		fputs(out.p, stdout);
 		fflush(stdout);
-		log_info("READY", "version=%s amqps=%s amqp=%s https=%s metrics=%s data=%s",
+		log_info("READY",
+			 "version=%s amqps=%s amqp=%s https=%s kafka=%s kafka_plain=%s metrics=%s data=%s",
 			 SLUICE_VERSION, s->bound[DOOR_AMQPS], s->bound[DOOR_AMQP],
-			 s->bound[DOOR_HTTPS], s->bound[DOOR_METRICS], log_quote(store_dir(s->store)));
+			 s->bound[DOOR_HTTPS], s->bound[DOOR_KAFKA], s->bound[DOOR_KAFKA_PLAIN],
+			 s->bound[DOOR_METRICS], log_quote(store_dir(s->store)));
 	}
 	str_fini(&out);
 	return e;
@@ -265,8 +358,8 @@ static void run(struct server *s, const sigset_t *signals)
 }
 
 /* The order: no new connections and the present ones end (their appends are
- * still answered); the store answers everything outstanding and stops; then the
- * threads that waited for those answers. */
+ * still answered); the groups and the store answer everything outstanding and
+ * stop; then the threads that waited for those answers. */
 static void stop(struct server *s)
 {
 	if (s->http != NULL) {
@@ -275,6 +368,9 @@ static void stop(struct server *s)
 	if (s->net != NULL) {
 		net_drain(s->net, (int)s->config->shutdown_grace_ms);
 	}
+	if (s->groups != NULL) {
+		groups_close(s->groups);
+	}
 	if (s->store != NULL) {
 		store_close(s->store);
 	}
@@ -282,6 +378,8 @@ static void stop(struct server *s)
 	if (s->net != NULL) {
 		net_stop(&s->net, 0);
 	}
+	kafka_front_free(&s->kafka);
+	groups_free(&s->groups);
 	amqp_front_free(&s->amqp);
 	core_free(&s->core);
 	store_free(&s->store);

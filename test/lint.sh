@@ -20,8 +20,11 @@ allowed() {
 	gateway/wire) echo "base" ;;
 	gateway/core) echo "base auth throttle store" ;;
 	gateway/net) echo "base" ;;
-	gateway/amqp | gateway/http) echo "base auth gateway/core gateway/net gateway/wire" ;;
-	gateway/cli) echo "base auth gateway/net/dial.h gateway/wire gateway/units.h gateway/config.h" ;;
+	gateway/group) echo "base store" ;;
+	gateway/amqp) echo "base auth gateway/core gateway/net gateway/wire" ;;
+	gateway/http) echo "base auth gateway/core gateway/group gateway/net gateway/wire" ;;
+	gateway/kafka) echo "base auth gateway/core gateway/group gateway/net gateway/wire" ;;
+	gateway/cli) echo "base auth gateway/net/dial.h gateway/wire gateway/kafka/codec.h gateway/kafka/messages.h gateway/units.h gateway/config.h" ;;
 	gateway) echo "base auth store gateway" ;;
 	*) echo "?" ;;
 	esac
@@ -61,6 +64,7 @@ third 'lmdb' 'store/volume/'
 third 'uv\.h' 'gateway/net/'
 third 'openssl/' 'gateway/net/|base/crypto\.c'
 third 'jansson' 'gateway/http/|gateway/config|gateway/cli/'
+third 'zlib\.h|snappy|lz4|zstd' 'gateway/wire/'
 
 for f in $(find base auth throttle store gateway -name '*.h'); do
 	guard=$(echo "$f" | tr 'a-z/.' 'A-Z__')

@@ -128,6 +128,7 @@ enum err http_front_new(const struct http_options *o, struct http_front **out,
 	}
 	f->magic = HTTP_FRONT_MAGIC;
 	f->core = o->core;
+	f->groups = o->groups;
 	f->max_body_bytes = o->max_body_bytes != 0 ? o->max_body_bytes : LIMIT_MESSAGE;
 	f->node_id = o->node_id != 0 ? o->node_id : 1;
 	enum err e = http_wait_start(f);

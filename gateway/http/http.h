@@ -7,10 +7,12 @@
  * same kind with fewer resources. */
 
 #include "gateway/core/core.h"
+#include "gateway/group/groups.h"
 #include "gateway/net/stream.h"
 
 struct http_options {
 	struct core *core;
+	struct groups *groups;		/* NULL: none are shown */
 	uint32_t threads;		/* libmicrohttpd pool, 0: 1 */
 	uint64_t max_body_bytes;	/* LIMIT_MESSAGE */
 	uint32_t idle_timeout_ms;

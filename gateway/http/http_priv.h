@@ -55,6 +55,7 @@ enum http_method {
 struct http_front {
 	uint32_t magic;
 	struct core *core;
+	struct groups *groups;
 	uint64_t max_body_bytes;
 	uint64_t node_id;
 	struct MHD_Daemon *daemon;
@@ -237,6 +238,11 @@ bool http_group_list(struct http_request *r);
 bool http_group_create(struct http_request *r);
 void http_group_created(struct http_request *r);
 bool http_group_delete(struct http_request *r);
+bool http_group_show(struct http_request *r);		/* manage_groups.c */
+bool http_groups_list(struct http_request *r);
+bool http_groups_show(struct http_request *r);
+bool http_groups_delete(struct http_request *r);
+void http_groups_found(struct http_request *r);	/* 200 with what was found */
 bool http_policy_list(struct http_request *r);
 bool http_policy_show(struct http_request *r);
 bool http_policy_create(struct http_request *r);
@@ -272,6 +278,9 @@ bool http_wait_begin(struct http_wait *w, struct http_request *r, int64_t deadli
  * was answered meanwhile. `detail` may be NULL. Any thread; once per begin. The
  * caller frees the operation. */
 void http_wait_end(struct http_wait *w, enum err outcome, const char *detail);
+/* The same; the request, if it still waits, gets `reply` as its own. */
+void http_wait_end_reply(struct http_wait *w, enum err outcome, const char *detail,
+			 struct str *reply);
 
 /* command.c: sends a catalogue command and waits: what `handle` returns.
  * route->finish sees the outcome. */

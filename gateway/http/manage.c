@@ -152,33 +152,6 @@ bool http_hub_delete(struct http_request *r)
 
 /* ---- consumer groups ---------------------------------------------------------------- */
 
-static void put_group(struct str *out, const char *name, int64_t created_ms)
-{
-	str_add(out, "{\"name\":");
-	http_json_put(out, span_str(name));
-	str_add(out, ",\"createdAt\":");
-	http_time_put(created_ms, out);
-	str_add(out, "}");
-}
-
-bool http_group_list(struct http_request *r)
-{
-	const struct catalog *cat = core_catalog(r->front->core);
-	const struct catalog_hub *hub = find_hub(r, cat);
-	if (hub != NULL) {
-		str_add(&r->reply, "{\"groups\":[");
-		put_group(&r->reply, "$Default", hub->created_ms);
-		for (uint32_t i = 0; i < hub->n_groups; i++) {
-			str_add(&r->reply, ",");
-			put_group(&r->reply, hub->groups[i].name, hub->groups[i].created_ms);
-		}
-		str_add(&r->reply, "]}\n");
-		http_request_reply(r, MHD_HTTP_OK);
-	}
-	catalog_drop(&cat);
-	return true;
-}
-
 static bool group_command(struct http_request *r, enum catalog_op op)
 {
 	struct catalog_command cmd = command_of(r, op);

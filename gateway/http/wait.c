@@ -92,7 +92,8 @@ bool http_wait_begin(struct http_wait *w, struct http_request *r, int64_t deadli
 	return ok;
 }
 
-void http_wait_end(struct http_wait *w, enum err outcome, const char *detail)
+void http_wait_end_reply(struct http_wait *w, enum err outcome, const char *detail,
+			 struct str *reply)
 {
 	struct http_front *f = w->front;
 	lock_take(&f->lock);
@@ -106,8 +107,18 @@ void http_wait_end(struct http_wait *w, enum err outcome, const char *detail)
 	f->outstanding--;
 	lock_give(&f->lock);
 	if (r != NULL) {
+		if (reply != NULL) {
+			str_fini(&r->reply);
+			r->reply = *reply;
+			*reply = (struct str){0};
+		}
 		resume_taken(f, r, outcome, detail);
 	}
+}
+
+void http_wait_end(struct http_wait *w, enum err outcome, const char *detail)
+{
+	http_wait_end_reply(w, outcome, detail, NULL);
 }
 
 /* ---- the http thread ------------------------------------------------------------ */

@@ -210,6 +210,12 @@ static const struct {
 	const char *text;
 } contradictions[] = {
 	{"--amqp 0.0.0.0:5672", "amqp (flag --amqp): 0.0.0.0:5672 is not a loopback address"},
+	{"--kafka-plain 0.0.0.0:9092",
+	 "kafka-plain (flag --kafka-plain): 0.0.0.0:9092 is not a loopback address"},
+	{"--kafka-advertise broker", "kafka-advertise: \"broker\" is not HOST:PORT"},
+	{"--kafka-advertise :9093", "kafka-advertise: \":9093\" is not HOST:PORT"},
+	{"--kafka-advertise broker:0", "kafka-advertise: \"broker:0\" is not HOST:PORT"},
+	{"--kafka-advertise broker:9x", "kafka-advertise: \"broker:9x\" is not HOST:PORT"},
 	{"--metrics 10.0.0.1:1", "metrics (flag --metrics): 10.0.0.1:1 is not"},
 	{"--tls-cert x", "tls-cert and tls-key are needed together"},
 	{"--data=", "data must not be empty"},

@@ -99,6 +99,7 @@ START_TEST(emulator_layout_is_read)
 	ck_assert_int_eq(load(emulator, NULL, &c, &d), ERR_OK);
 	ck_assert(c.emulator_key);
 	ck_assert_str_eq(c.amqp, "127.0.0.1:5672");
+	ck_assert_str_eq(c.kafka_plain, "127.0.0.1:9092");
 	ck_assert_uint_eq(c.n_hubs, 2);
 	ck_assert_str_eq(c.hubs[0].name, "eh1");
 	ck_assert_uint_eq(c.hubs[0].partitions, 2);

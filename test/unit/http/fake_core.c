@@ -7,6 +7,7 @@
 #include "base/crypto.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "gateway/group/groups.h"
 
 struct core {
 	struct budget inflight;
@@ -207,6 +208,29 @@ enum err core_position(struct core *c, uint32_t hub_id, uint32_t partition,
 	(void)partition;
 	*out = (struct store_position){0};
 	return ERR_OK;
+}
+
+enum err core_readers_list(struct core *c, uint32_t hub_id, struct core_reader_info **out,
+			   size_t *n)
+{
+	(void)c;
+	(void)hub_id;
+	*out = NULL;
+	*n = 0;
+	return ERR_OK;
+}
+
+void groups_submit(struct groups *g, struct groups_op *op)
+{
+	(void)g;
+	op->code = GROUP_NOT_FOUND;
+	op->msg.run = op->done;
+	mailbox_post(op->reply_to, &op->msg);
+}
+
+void groups_op_fini(struct groups_op *op)
+{
+	(void)op;
 }
 
 void core_command(struct core *c, struct store_command *op)

@@ -28,6 +28,10 @@ HANDLER(http_hub_delete)
 HANDLER(http_group_list)
 HANDLER(http_group_create)
 HANDLER(http_group_delete)
+HANDLER(http_group_show)
+HANDLER(http_groups_list)
+HANDLER(http_groups_show)
+HANDLER(http_groups_delete)
 HANDLER(http_policy_list)
 HANDLER(http_policy_show)
 HANDLER(http_policy_create)
@@ -40,6 +44,7 @@ FINISHER(http_group_created)
 FINISHER(http_policy_created)
 FINISHER(http_policy_rotated)
 FINISHER(http_deleted)
+FINISHER(http_groups_found)
 
 #define V1 "/$management/v1"
 
@@ -68,6 +73,11 @@ static const struct {
 	 HTTP_GET | HTTP_PUT | HTTP_PATCH | HTTP_DELETE},
 	{"GET", V1 "/hubs/h", HTTP_DOOR_METRICS, ERR_NOT_FOUND, NULL, 0},
 	{"DELETE", V1 "/hubs/h/groups/g", HTTP_DOOR_MAIN, ERR_OK, http_group_delete, 0},
+	{"GET", V1 "/hubs/h/groups/g", HTTP_DOOR_MAIN, ERR_OK, http_group_show, 0},
+	{"GET", V1 "/groups", HTTP_DOOR_MAIN, ERR_OK, http_groups_list, 0},
+	{"GET", V1 "/groups/g", HTTP_DOOR_MAIN, ERR_OK, http_groups_show, 0},
+	{"DELETE", V1 "/groups/g", HTTP_DOOR_MAIN, ERR_OK, http_groups_delete, 0},
+	{"PUT", V1 "/groups/g", HTTP_DOOR_MAIN, ERR_NOT_ALLOWED, NULL, HTTP_GET | HTTP_DELETE},
 	{"POST", V1 "/policies/p/rotate", HTTP_DOOR_MAIN, ERR_OK, http_policy_rotate, 0},
 	{"POST", V1 "/hubs/h/policies/p/rotate", HTTP_DOOR_MAIN, ERR_OK, http_policy_rotate, 0},
 	{"GET", "/", HTTP_DOOR_MAIN, ERR_NOT_FOUND, NULL, 0},
