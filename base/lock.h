@@ -6,7 +6,8 @@
  * Lock order (a lock may be taken only while holding locks of a lower rank):
  *   10 registry of readers (gateway/core)      40 partition watch list (store)
  *   20 catalogue snapshot pointer (store)      50 recent-entry cache (store)
- *   30 segment table (store/volume)            90 mailbox      95 log
+ *   30 segment table (store/volume)            60 groups' operations (gateway/group)
+ *                                              90 mailbox      95 log
  * Nothing calls back, does I/O or blocks while holding one. */
 
 #include <pthread.h>

@@ -121,6 +121,7 @@ static void on_seek_done(struct msg *m)
 			amqp_link_fail(&r->link, r->seek.err, NULL, "");
 		} else {
 			r->next_seq = r->seek.seq;
+			core_reader_at(r->reader, r->next_seq);
 			go_on(r);
 		}
 	}
@@ -407,6 +408,7 @@ static void on_push(struct amqp_link *link)
 		}
 	}
 	if (events > 0) {
+		core_reader_at(r->reader, r->next_seq);
 		r->was_served = true;
 		metric_add(METRIC_EVENTS_OUT, events);
 		metric_add(METRIC_BYTES_OUT, (int64_t)bytes);
@@ -579,6 +581,8 @@ static enum err open_reader(struct amqp_receiver *r, const struct core_address *
 	if (e == ERR_AGAIN) {
 		start_seek(r, start);
 		e = ERR_OK;
+	} else if (e == ERR_OK) {
+		core_reader_at(r->reader, r->next_seq);
 	}
 	if (e != ERR_OK) {
 		core_reader_close(&r->reader);

@@ -184,6 +184,7 @@ enum err core_reader_open(struct core *c, const struct core_address *a,
 		return ERR_NOMEM;
 	}
 	r->core = c;
+	atomic_init(&r->next_seq, -1);
 	r->part = (struct store_part){a->hub_id, a->partition};
 	snprintf(r->group, sizeof r->group, "%s", a->group);
 	r->options = *o;

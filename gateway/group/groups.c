@@ -24,7 +24,6 @@ static void on_submit(struct msg *m)
 
 void groups_submit(struct groups *g, struct groups_op *op)
 {
-	op->memory = NULL;
 	op->parked = g;
 	op->is_cancelled = false;
 	op->is_answered = false;

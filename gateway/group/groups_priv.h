@@ -151,7 +151,7 @@ void groups_drop_written(struct groups_write *w);
 /* ---- load.c, expire.c -------------------------------------------------------------------- */
 
 enum err groups_load(struct groups *g, struct err_detail *d) MUST_CHECK;
-/* One portion, when it is time; *due_ms: when to call again. */
+/* One portion, when it is time; sweep_due_ms tells when it is again. */
 void groups_sweep(struct groups *g, int64_t now_ms);
 
 #endif

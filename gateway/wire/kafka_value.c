@@ -46,23 +46,27 @@ static bool is_utf8(struct span s)
 	return true;
 }
 
-/* varint name length, name, varint value length (-1: null), value, repeated. */
-static bool read_headers(const struct batch_record *rec, struct header *v)
+/* varint name length, name, varint value length (-1: null), value, repeated. All
+ * are checked, the first n of them kept. */
+static bool read_headers(const struct batch_record *rec, struct header *v, uint32_t n)
 {
 	struct rd r = rd_of(rec->headers);
 	for (uint32_t i = 0; i < (uint32_t)rec->header_count; i++) {
-		v[i] = (struct header){.index = i};
-		int32_t n = rd_varint(&r);
-		v[i].name = rd_span(&r, n >= 0 ? (size_t)n : SIZE_MAX);
-		n = rd_varint(&r);
-		v[i].has_value = n != -1;
-		if (v[i].has_value) {
-			v[i].value = rd_span(&r, n >= 0 ? (size_t)n : SIZE_MAX);
+		struct header h = {.index = i};
+		int32_t len = rd_varint(&r);
+		h.name = rd_span(&r, len >= 0 ? (size_t)len : SIZE_MAX);
+		len = rd_varint(&r);
+		h.has_value = len != -1;
+		if (h.has_value) {
+			h.value = rd_span(&r, len >= 0 ? (size_t)len : SIZE_MAX);
 		}
 		if (r.bad) {
 			return false;
 		}
-		v[i].is_left_out = !is_utf8(v[i].name);
+		if (i < n) {
+			h.is_left_out = !is_utf8(h.name);
+			v[i] = h;
+		}
 	}
 	return r.p == r.end;
 }
@@ -136,13 +140,14 @@ static enum err convert_headers(const struct batch_record *rec, struct str *out)
 	if (n > rec->headers.n / HEADER_LEAST) {
 		return ERR_DECODE;
 	}
+	n = n < AMQP_KAFKA_HEADERS ? n : AMQP_KAFKA_HEADERS;
 	if (n > HEADERS_FEW) {
 		v = mem_calloc(n, sizeof *v);
 		if (v == NULL) {
 			return ERR_NOMEM;
 		}
 	}
-	enum err e = read_headers(rec, v) ? ERR_OK : ERR_DECODE;
+	enum err e = read_headers(rec, v, n) ? ERR_OK : ERR_DECODE;
 	if (e == ERR_OK) {
 		leave_out_doubles(v, n);
 		put_headers(v, n, out);

@@ -6,9 +6,12 @@
  * the key the annotation x-opt-kafka-key (it is not the partition key). An AMQP
  * map may hold a key once: of headers with the same name the last is taken, as
  * Kafka's own lastHeader does. Headers whose names are not UTF-8 are left out,
- * since AMQP readers could not decode the whole event. Pure; any thread. */
+ * since AMQP readers could not decode the whole event, and so is what follows
+ * the first AMQP_KAFKA_HEADERS. Pure; any thread. */
 
 #include "base/batch.h"
+
+enum { AMQP_KAFKA_HEADERS = 65536 };	/* bounds the memory of telling names apart, 4 MiB */
 
 /* Appends what amqp_outbound_write takes. ERR_DECODE: the headers are
  * malformed; ERR_NOMEM. */

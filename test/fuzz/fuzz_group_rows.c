@@ -1,5 +1,5 @@
-/* Rows of groups and offsets from disk. The first byte chooses; what decodes as a
- * group encodes to the same bytes. */
+/* Rows of groups and offsets from disk. The first byte chooses, the second is
+ * the length of an offset's key; what decodes as a group encodes to the same bytes. */
 
 #include <stdlib.h>
 
@@ -20,9 +20,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	struct span in = span_of(data + 1, size - 1);
 	if (data[0] == 1) {
-		size_t key = data[1] < in.n ? data[1] : in.n;
-		(void)!group_offset_row_decode(span_of(in.p, key), span_of(in.p + key, in.n - key),
-					       &row);
+		size_t left = size - 2;
+		size_t key = data[1] < left ? data[1] : left;
+		(void)!group_offset_row_decode(span_of(data + 2, key),
+					       span_of(data + 2 + key, left - key), &row);
 	} else if (data[0] == 2) {
 		subscription_has(in, span_str("events"));
 	} else if (group_row_decode(span_str("g"), in, &config, &hooks, NULL, &g) == ERR_OK) {

@@ -230,7 +230,7 @@ Suite *property_suite(void)
 	Suite *s = suite_create("property");
 	TCase *t = tcase_create("property");
 	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, random_clients_are_served, 0, 12);
+	tcase_add_loop_test(t, random_clients_are_served, 0, 6);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -80,14 +80,15 @@ END_TEST
 START_TEST(memory_may_run_out_while_reading)
 {
 	struct group g;
-	mem_fault_at(_i + 1);
-	enum err e = decode(bed.row->data, bed.row->len, &g);
-	bool fired = mem_fault_fired();
-	mem_fault_at(0);
-	ck_assert_int_eq(e, fired ? ERR_NOMEM : ERR_OK);
-	if (e == ERR_OK) {
-		group_fini(&g);
+	bool fired = true;
+	for (long n = 1; fired; n++) {
+		mem_fault_at(n);
+		enum err e = decode(bed.row->data, bed.row->len, &g);
+		fired = mem_fault_fired();
+		mem_fault_at(0);
+		ck_assert_int_eq(e, fired ? ERR_NOMEM : ERR_OK);
 	}
+	group_fini(&g);
 }
 END_TEST
 
@@ -138,7 +139,7 @@ Suite *rows_suite(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_group_survives_its_row);
 	tcase_add_test(t, cut_and_changed_rows_are_refused_or_harmless);
-	tcase_add_loop_test(t, memory_may_run_out_while_reading, 0, 16);
+	tcase_add_test(t, memory_may_run_out_while_reading);
 	tcase_add_test(t, offsets_survive_their_row);
 	suite_add_tcase(s, t);
 	return s;

@@ -129,6 +129,33 @@ START_TEST(of_many_headers_the_last_of_each_name_stays_in_order)
 }
 END_TEST
 
+START_TEST(number_of_headers_is_bounded)
+{
+	static const int32_t counts[] = {
+		AMQP_KAFKA_HEADERS - 1, AMQP_KAFKA_HEADERS, AMQP_KAFKA_HEADERS + 1,
+	};
+	for (size_t k = 0; k < sizeof counts / sizeof counts[0]; k++) {
+		struct str headers = {.max = 0};
+		struct str want = {.max = 0};
+		for (int32_t i = 0; i < counts[k]; i++) {
+			char name[16];
+			int n = snprintf(name, sizeof name, "%d", (int)i);
+			put_varlong(&headers, n);
+			str_addn(&headers, name, (size_t)n);
+			put_varlong(&headers, -1);
+			if (i < AMQP_KAFKA_HEADERS) {
+				amqp_put_string(&want, span_str(name));
+				amqp_put_null(&want);
+			}
+		}
+		uint32_t kept = counts[k] < AMQP_KAFKA_HEADERS ? (uint32_t)counts[k] : AMQP_KAFKA_HEADERS;
+		check_properties(span_in(&headers), counts[k], span_in(&want), 2 * kept);
+		str_fini(&headers);
+		str_fini(&want);
+	}
+}
+END_TEST
+
 START_TEST(names_that_are_not_utf8_are_left_out)
 {
 	check_properties(RUN("\2\xff\2x\2b\2y"), 2, RUN("\xa1\1b\xa0\1y"), 2);
@@ -179,6 +206,7 @@ Suite *kafka_value_suite(void)
 	tcase_add_test(t, headers_that_are_cut_short_are_refused);
 	tcase_add_test(t, of_headers_with_the_same_name_the_last_stays);
 	tcase_add_test(t, of_many_headers_the_last_of_each_name_stays_in_order);
+	tcase_add_test(t, number_of_headers_is_bounded);
 	tcase_add_test(t, names_that_are_not_utf8_are_left_out);
 	tcase_add_test(t, damaged_headers_are_refused);
 	tcase_add_test(t, marker_batches_are_known);
