@@ -22,9 +22,6 @@
 enum {
 	READ_BYTES = 256 << 10,		/* of one read */
 	EVENT_KEEP = 256 << 10,		/* a larger encoding buffer is given back */
-	/* A message that is not larger when encoded than struct str holds. A Kafka
-	 * record may unpack to more. */
-	EVENT_MAX = 15 << 20,
 	/* Events passed over on the way to next_seq before others have their turn:
 	 * unpacking them takes a few milliseconds. */
 	PASS_MAX = 16384,
@@ -319,7 +316,7 @@ static enum err encode(struct amqp_receiver *r, const struct batch_record *rec, 
 	if (b->encoding != BATCH_KAFKA) {
 		return rec->has_value ? amqp_outbound_write(rec->value, &o, out) : ERR_CORRUPT;
 	}
-	if (rec->key.n + rec->value.n + rec->headers.n > EVENT_MAX) {
+	if (rec->key.n + rec->value.n + rec->headers.n > RECORDS_RECORD_MAX) {
 		return ERR_TOO_LARGE;
 	}
 	struct str value = {.max = 0};

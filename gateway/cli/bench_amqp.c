@@ -50,7 +50,7 @@ static enum err encode(struct sender *s, struct err_detail *d)
 		return err_set(d, ERR_NOMEM, "out of memory");
 	}
 	bench_fill(body, b->size);
-	if (b->single) {
+	if (b->mode == BENCH_SINGLE) {
 		cli_event_encode(&s->delivery, span_of(body, b->size), NULL, NULL, 0);
 	} else {
 		cli_event_encode(&event, span_of(body, b->size), NULL, NULL, 0);
@@ -108,7 +108,9 @@ static enum err send_due(struct sender *s, int64_t *wait_ns, struct err_detail *
 			*wait_ns = planned - now;
 			return ERR_OK;
 		}
-		enum err e = cli_link_send(s->link, b->single ? CLI_FORMAT_PLAIN : CLI_FORMAT_BATCH,
+		enum err e = cli_link_send(s->link,
+					   b->mode == BENCH_SINGLE ? CLI_FORMAT_PLAIN
+								   : CLI_FORMAT_BATCH,
 					   span_of(s->delivery.p, s->delivery.len), &id, d);
 		if (e == ERR_AGAIN) {
 			return ERR_OK;

@@ -18,9 +18,9 @@ enum { TOKEN_SPARE_MS = 600000 };
 
 static void put_body(const struct bench *b, struct str *out)
 {
-	str_add(out, b->single ? "" : "[");
+	str_add(out, b->mode == BENCH_SINGLE ? "" : "[");
 	for (uint64_t i = 0; i < b->batch; i++) {
-		if (!b->single) {
+		if (b->mode != BENCH_SINGLE) {
 			str_add(out, i > 0 ? ",{\"Body\":\"" : "{\"Body\":\"");
 		}
 		size_t at = out->len;
@@ -30,9 +30,9 @@ static void put_body(const struct bench *b, struct str *out)
 		if (!out->bad) {
 			bench_fill((uint8_t *)out->p + at, b->size);
 		}
-		str_add(out, b->single ? "" : "\"}");
+		str_add(out, b->mode == BENCH_SINGLE ? "" : "\"}");
 	}
-	str_add(out, b->single ? "" : "]");
+	str_add(out, b->mode == BENCH_SINGLE ? "" : "]");
 }
 
 static enum err make_request(const struct bench *b, struct str *out, struct err_detail *d)
@@ -53,7 +53,7 @@ static enum err make_request(const struct bench *b, struct str *out, struct err_
 	}
 	if (e == ERR_OK) {
 		cli_request_head(out, "POST", path.p, b->target.https_host, b->target.https_port,
-				 token.p, b->single ? SINGLE_TYPE : BATCH_TYPE, body.len);
+				 token.p, b->mode == BENCH_SINGLE ? SINGLE_TYPE : BATCH_TYPE, body.len);
 		str_addn(out, body.p, body.len);
 		e = out->bad ? err_set(d, ERR_NOMEM, "out of memory") : ERR_OK;
 	}

@@ -16,17 +16,23 @@ enum {
 	BENCH_IN_FLIGHT_MAX = 4096,
 	BENCH_ANSWER_MS = 30000,	/* for what is outstanding at the end */
 	BENCH_NAP_NS = 100000,		/* sleep while waiting for a planned time */
+	BENCH_KAFKA_BATCH_MAX = 64 << 20,	/* the server's own limit is usually 1 MiB */
 };
+
+enum bench_protocol { BENCH_AMQP, BENCH_HTTPS, BENCH_KAFKA };
+enum bench_mode { BENCH_BATCH, BENCH_SINGLE, BENCH_READ };
 
 struct bench {
 	const struct cli_args *a;
 	struct cli_target target;
 	const char *hub;
-	bool https;
-	bool single;
+	enum bench_protocol protocol;
+	enum bench_mode mode;
 	uint64_t size;		/* body bytes of an event */
 	uint64_t batch;		/* events of a send */
 	uint64_t in_flight;
+	int codec;		/* Kafka: enum records_codec */
+	bool idempotent;	/* Kafka */
 	uint64_t connections;
 	uint64_t duration_ms;
 	uint64_t rate;		/* events per second in total; 0: as fast as acknowledged */
@@ -47,6 +53,7 @@ struct bench_worker {
 	uint64_t max_ns;
 	uint64_t acked;		/* events acknowledged before the end */
 	uint64_t late;		/* ... and after it */
+	uint64_t bytes;		/* of events acknowledged or read before the end */
 	uint64_t errors;	/* events refused or lost */
 	struct err_detail why;	/* the first error; "" = none */
 	bool failed;		/* the connection could not be opened or broke */
@@ -54,6 +61,9 @@ struct bench_worker {
 
 /* Fills in the outcome of one send: planned or sent at `at_ns`. */
 void bench_acked(struct bench_worker *w, int64_t at_ns, int64_t now_ns);
+/* The same for any number of events and bytes. */
+void bench_done(struct bench_worker *w, int64_t at_ns, int64_t now_ns, uint64_t events,
+		uint64_t bytes);
 void bench_error(struct bench_worker *w, uint64_t events, const char *text);
 /* Waits for the common start; false when the run is called off. */
 bool bench_wait_start(struct bench_worker *w);
@@ -64,5 +74,7 @@ void bench_fill(uint8_t *p, size_t n);
 
 thread_fn bench_amqp_run;	/* arg: struct bench_worker */
 thread_fn bench_https_run;
+thread_fn bench_kafka_run;
+void bench_kafka_read(struct bench_worker *w);	/* bench_kafka_run with --mode read */
 
 #endif

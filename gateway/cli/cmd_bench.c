@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/cli/bench_priv.h"
+#include "gateway/wire/records.h"
 
 enum { DURATION_MS = 10000, DURATION_MOST_MS = 7 * 24 * 3600 * 1000, CONNECT_MS = 120000 };
 #define RATE_MOST UINT64_C(1000000000)
@@ -21,12 +22,24 @@ void bench_fill(uint8_t *p, size_t n)
 	}
 }
 
-void bench_acked(struct bench_worker *w, int64_t at_ns, int64_t now_ns)
+void bench_done(struct bench_worker *w, int64_t at_ns, int64_t now_ns, uint64_t events,
+		uint64_t bytes)
 {
 	uint64_t ns = now_ns > at_ns ? (uint64_t)(now_ns - at_ns) : 0;
 	hist_add(&w->latency, ns);
 	w->max_ns = ns > w->max_ns ? ns : w->max_ns;
-	*(now_ns <= w->bench->end_ns ? &w->acked : &w->late) += w->bench->batch;
+	if (now_ns <= w->bench->end_ns) {
+		w->acked += events;
+		w->bytes += bytes;
+	} else {
+		w->late += events;
+	}
+}
+
+void bench_acked(struct bench_worker *w, int64_t at_ns, int64_t now_ns)
+{
+	const struct bench *b = w->bench;
+	bench_done(w, at_ns, now_ns, b->batch, b->batch * b->size);
 }
 
 void bench_error(struct bench_worker *w, uint64_t events, const char *text)
@@ -62,6 +75,23 @@ int64_t bench_planned_ns(const struct bench_worker *w, uint64_t n)
 	return b->start_ns + (int64_t)(number * (double)b->batch * 1e9 / (double)b->rate);
 }
 
+/* ---- names ------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *name;
+	thread_fn *run;
+} protocols[] = {
+	[BENCH_AMQP] = {"amqp", bench_amqp_run},
+	[BENCH_HTTPS] = {"https", bench_https_run},
+	[BENCH_KAFKA] = {"kafka", bench_kafka_run},
+};
+static const char *const modes[] = {
+	[BENCH_BATCH] = "batch", [BENCH_SINGLE] = "single", [BENCH_READ] = "read"};
+static const char *const codecs[] = {
+	[RECORDS_NONE] = "none", [RECORDS_GZIP] = "gzip", [RECORDS_SNAPPY] = "snappy",
+	[RECORDS_LZ4] = "lz4",	 [RECORDS_ZSTD] = "zstd",
+};
+
 /* ---- the run -------------------------------------------------------------------------- */
 
 static void start_all(struct bench *b, struct bench_worker *workers)
@@ -72,7 +102,7 @@ static void start_all(struct bench *b, struct bench_worker *workers)
 		w->bench = b;
 		w->index = i;
 		w->started = thread_start(&w->thread, ROLE_MAIN, "bench",
-					  b->https ? bench_https_run : bench_amqp_run, w) == ERR_OK;
+					  protocols[b->protocol].run, w) == ERR_OK;
 		started += w->started;
 		if (!w->started) {
 			w->failed = true;
@@ -102,6 +132,7 @@ struct totals {
 	uint64_t max_ns;
 	uint64_t acked;
 	uint64_t late;
+	uint64_t bytes;
 	uint64_t errors;
 	const char *why;
 	bool failed;
@@ -117,6 +148,7 @@ static void add_up(const struct bench *b, const struct bench_worker *workers, st
 		t->max_ns = w->max_ns > t->max_ns ? w->max_ns : t->max_ns;
 		t->acked += w->acked;
 		t->late += w->late;
+		t->bytes += w->bytes;
 		t->errors += w->errors;
 		t->failed = t->failed || w->failed;
 		if (t->why == NULL && w->why.text[0] != '\0') {
@@ -140,11 +172,15 @@ static void print_json(const struct bench *b, const struct totals *t)
 	(void)printf("{\"protocol\":\"%s\",\"mode\":\"%s\",\"size\":%" PRIu64 ",\"batch\":%" PRIu64
 		     ",\"connections\":%" PRIu64 ",\"inFlight\":%" PRIu64 ",\"rate\":%" PRIu64
 		     ",\"seconds\":%.3f,",
-		     b->https ? "https" : "amqp", b->single ? "single" : "batch", b->size, b->batch,
-		     b->connections, b->https ? 1 : b->in_flight, b->rate, t->seconds);
+		     protocols[b->protocol].name, modes[b->mode], b->size, b->batch, b->connections,
+		     b->in_flight, b->rate, t->seconds);
+	if (b->protocol == BENCH_KAFKA && b->mode != BENCH_READ) {
+		(void)printf("\"compression\":\"%s\",\"idempotent\":%s,", codecs[b->codec],
+			     b->idempotent ? "true" : "false");
+	}
 	(void)printf("\"events\":%" PRIu64 ",\"eventsLate\":%" PRIu64
 		     ",\"eventsPerSecond\":%.1f,\"mbPerSecond\":%.3f,",
-		     t->acked, t->late, per_s, per_s * (double)b->size / BENCH_MB);
+		     t->acked, t->late, per_s, (double)t->bytes / t->seconds / BENCH_MB);
 	(void)printf("\"latencyMs\":{\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f},",
 		     ms_at(t, 0.5), ms_at(t, 0.9), ms_at(t, 0.99), ms_at(t, 0.999),
 		     (double)t->max_ns / 1e6);
@@ -155,19 +191,22 @@ static void print_json(const struct bench *b, const struct totals *t)
 static void print_text(const struct bench *b, const struct totals *t)
 {
 	double per_s = (double)t->acked / t->seconds;
-	(void)printf("%s %s, %" PRIu64 " bytes, %" PRIu64 " event%s a send, %" PRIu64
-		     " connection%s, %.1f s\n",
-		     b->https ? "https" : "amqp", b->single ? "single" : "batch", b->size, b->batch,
-		     b->batch == 1 ? "" : "s", b->connections, b->connections == 1 ? "" : "s",
-		     t->seconds);
+	const char *verb = b->mode == BENCH_READ ? "read" : "acknowledged";
+	(void)printf("%s %s, ", protocols[b->protocol].name, modes[b->mode]);
+	if (b->mode != BENCH_READ) {
+		(void)printf("%" PRIu64 " bytes, %" PRIu64 " event%s a send, ", b->size, b->batch,
+			     b->batch == 1 ? "" : "s");
+	}
+	(void)printf("%" PRIu64 " connection%s, %.1f s\n", b->connections,
+		     b->connections == 1 ? "" : "s", t->seconds);
 	(void)printf("throughput  %.0f events/s  %.2f MB/s\n", per_s,
-		     per_s * (double)b->size / BENCH_MB);
+		     (double)t->bytes / t->seconds / BENCH_MB);
 	(void)printf("latency     p50 %.2f ms  p99 %.2f ms  p99.9 %.2f ms  max %.2f ms%s\n",
 		     ms_at(t, 0.5), ms_at(t, 0.99), ms_at(t, 0.999), (double)t->max_ns / 1e6,
 		     b->rate > 0 ? "  (from the planned time)" : "");
-	(void)printf("events      %" PRIu64 " acknowledged, %" PRIu64 " of them after the end, %" PRIu64
+	(void)printf("events      %" PRIu64 " %s, %" PRIu64 " of them after the end, %" PRIu64
 		     " failed\n",
-		     t->acked + t->late, t->late, t->errors);
+		     t->acked + t->late, verb, t->late, t->errors);
 	(void)printf("client CPU  %.2f s (%.0f %% of a core)\n", t->cpu_seconds,
 		     100.0 * t->cpu_seconds / t->seconds);
 }
@@ -202,35 +241,100 @@ static enum err write_histogram(const char *path, const struct totals *t, struct
 
 /* ---- the command -------------------------------------------------------------------------- */
 
-static enum err read_settings(struct bench *b, struct err_detail *d)
+static int index_of(const char *word, const char *const *names, int n)
 {
-	const struct cli_args *a = b->a;
+	for (int i = 0; i < n; i++) {
+		if (strcmp(word, names[i]) == 0) {
+			return i;
+		}
+	}
+	return 0;
+}
+
+static enum err read_words(struct bench *b, struct err_detail *d)
+{
 	const char *protocol;
 	const char *mode;
-	enum err e = cli_choice(a, CLI_PROTOCOL, "amqp", &protocol, d);
+	const char *codec;
+	enum err e = cli_choice(b->a, CLI_PROTOCOL, "amqp", &protocol, d);
 	if (e == ERR_OK) {
-		e = cli_choice(a, CLI_MODE, "batch", &mode, d);
+		e = cli_choice(b->a, CLI_MODE, "batch", &mode, d);
+	}
+	if (e == ERR_OK) {
+		e = cli_choice(b->a, CLI_COMPRESSION, "none", &codec, d);
 	}
 	if (e != ERR_OK) {
 		return e;
 	}
-	b->https = strcmp(protocol, "https") == 0;
-	b->single = strcmp(mode, "single") == 0;
-	if (b->single && cli_has(a, CLI_BATCH)) {
+	for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++) {
+		if (strcmp(protocol, protocols[i].name) == 0) {
+			b->protocol = (enum bench_protocol)i;
+		}
+	}
+	b->mode = (enum bench_mode)index_of(mode, modes, sizeof modes / sizeof *modes);
+	b->codec = index_of(codec, codecs, sizeof codecs / sizeof *codecs);
+	b->idempotent = cli_has(b->a, CLI_IDEMPOTENT);
+	return ERR_OK;
+}
+
+/* Options that mean nothing together. */
+static enum err check_words(const struct bench *b, struct err_detail *d)
+{
+	static const struct {
+		enum cli_option at;
+		const char *name;
+	} produce_only[] = {
+		{CLI_BATCH, "batch"},
+		{CLI_SIZE, "size"},
+		{CLI_RATE, "rate"},
+		{CLI_IN_FLIGHT, "in-flight"},
+		{CLI_COMPRESSION, "compression"},
+		{CLI_IDEMPOTENT, "idempotent"},
+	}, kafka_only[] = {
+		{CLI_KAFKA, "kafka"},
+		{CLI_PLAINTEXT, "plaintext"},
+		{CLI_COMPRESSION, "compression"},
+		{CLI_IDEMPOTENT, "idempotent"},
+	};
+	if (b->mode == BENCH_SINGLE && cli_has(b->a, CLI_BATCH)) {
 		return err_set(d, ERR_INVALID, "--batch and --mode single exclude each other");
 	}
-	e = cli_number(a, CLI_SIZE, CLI_SIZE_KIND, 0, LIMIT_MESSAGE, 1024, &b->size, d);
+	if (b->mode == BENCH_READ && b->protocol != BENCH_KAFKA) {
+		return err_set(d, ERR_INVALID, "--mode read needs --protocol kafka");
+	}
+	for (size_t i = 0; i < sizeof produce_only / sizeof *produce_only; i++) {
+		if (b->mode == BENCH_READ && cli_has(b->a, produce_only[i].at)) {
+			return err_set(d, ERR_INVALID, "--%s and --mode read exclude each other",
+				       produce_only[i].name);
+		}
+	}
+	for (size_t i = 0; i < sizeof kafka_only / sizeof *kafka_only; i++) {
+		if (b->protocol != BENCH_KAFKA && cli_has(b->a, kafka_only[i].at)) {
+			return err_set(d, ERR_INVALID, "--%s needs --protocol kafka",
+				       kafka_only[i].name);
+		}
+	}
+	if (cli_has(b->a, CLI_PLAINTEXT) && !cli_has(b->a, CLI_KAFKA)) {
+		return err_set(d, ERR_INVALID, "--plaintext needs --kafka HOST:PORT");
+	}
+	return ERR_OK;
+}
+
+static enum err read_numbers(struct bench *b, struct err_detail *d)
+{
+	const struct cli_args *a = b->a;
+	bool single = b->mode == BENCH_SINGLE;
+	enum err e = cli_number(a, CLI_SIZE, CLI_SIZE_KIND, 0, LIMIT_MESSAGE, 1024, &b->size, d);
 	if (e == ERR_OK) {
 		e = cli_number(a, CLI_CONNECTIONS, CLI_COUNT_KIND, 1, BENCH_CONNECTIONS_MAX, 1,
 			       &b->connections, d);
 	}
 	if (e == ERR_OK) {
-		e = cli_number(a, CLI_BATCH, CLI_COUNT_KIND, 1, 100000, b->single ? 1 : 100, &b->batch,
-			       d);
+		e = cli_number(a, CLI_BATCH, CLI_COUNT_KIND, 1, 100000, single ? 1 : 100, &b->batch, d);
 	}
 	if (e == ERR_OK) {
 		e = cli_number(a, CLI_IN_FLIGHT, CLI_COUNT_KIND, 1, BENCH_IN_FLIGHT_MAX,
-			       b->single ? 256 : 16, &b->in_flight, d);
+			       single ? 256 : 16, &b->in_flight, d);
 	}
 	if (e == ERR_OK) {
 		e = cli_number(a, CLI_DURATION, CLI_MS_KIND, 100, DURATION_MOST_MS, DURATION_MS,
@@ -239,10 +343,34 @@ static enum err read_settings(struct bench *b, struct err_detail *d)
 	if (e == ERR_OK) {
 		e = cli_number(a, CLI_RATE, CLI_COUNT_KIND, 1, RATE_MOST, 0, &b->rate, d);
 	}
-	if (e == ERR_OK && b->batch * (b->size + 8) > LIMIT_MESSAGE) {
+	return e;
+}
+
+static enum err read_settings(struct bench *b, struct err_detail *d)
+{
+	enum err e = read_words(b, d);
+	if (e == ERR_OK) {
+		e = check_words(b, d);
+	}
+	if (e == ERR_OK) {
+		e = read_numbers(b, d);
+	}
+	if (e != ERR_OK) {
+		return e;
+	}
+	if (b->protocol == BENCH_HTTPS || b->mode == BENCH_READ) {
+		b->in_flight = 1;
+	}
+	if (b->mode == BENCH_READ) {
+		b->size = 0;
+		b->batch = 0;
+	}
+	uint64_t most = b->protocol == BENCH_KAFKA ? BENCH_KAFKA_BATCH_MAX : LIMIT_MESSAGE;
+	if (b->batch * (b->size + 8) > most) {
 		e = err_set(d, ERR_INVALID,
-			    "%" PRIu64 " events of %" PRIu64 " bytes do not fit one send (%d bytes)",
-			    b->batch, b->size, LIMIT_MESSAGE);
+			    "%" PRIu64 " events of %" PRIu64 " bytes do not fit one send (%" PRIu64
+			    " bytes)",
+			    b->batch, b->size, most);
 	}
 	return e;
 }
@@ -303,7 +431,8 @@ static int run(const struct cli_args *a)
 	if (read_settings(&b, &d) != ERR_OK) {
 		return cli_wrong(a, "%s", d.text);
 	}
-	enum err e = cli_target_find(a, NULL, &b.target, &d);
+	enum err e = cli_has(a, CLI_PLAINTEXT) ? cli_target_plaintext(a, &b.target, &d)
+					       : cli_target_find(a, NULL, &b.target, &d);
 	if (e != ERR_OK) {
 		return cli_failed_err(a, e, &d);
 	}
@@ -323,9 +452,12 @@ const struct cli_command cli_bench = {
 	.summary = "Generate load and measure acknowledged sends",
 	.more = "The hub (--hub, else the connection string's, else \"bench\") must exist. Latency is from\n"
 		"sending to the acknowledgement of a send; 1 MB is 1,048,576 bytes of event bodies. An\n"
-		"HTTPS connection has one request under way.",
+		"HTTPS connection has one request under way. A Kafka send is one batch to one partition,\n"
+		"the partitions in turn, acknowledged by all replicas; a reader fetches one partition from\n"
+		"its start to its end and again, and its MB are those of the batches as they came.",
 	.options = CLI_CONNECT | CLI_BIT(HUB) | CLI_BIT(PROTOCOL) | CLI_BIT(MODE) | CLI_BIT(SIZE) |
 		   CLI_BIT(CONNECTIONS) | CLI_BIT(BATCH) | CLI_BIT(IN_FLIGHT) | CLI_BIT(DURATION) |
-		   CLI_BIT(RATE) | CLI_BIT(HISTOGRAM) | CLI_BIT(JSON),
+		   CLI_BIT(RATE) | CLI_BIT(HISTOGRAM) | CLI_BIT(JSON) | CLI_BIT(KAFKA) |
+		   CLI_BIT(PLAINTEXT) | CLI_BIT(COMPRESSION) | CLI_BIT(IDEMPOTENT),
 	.run = run,
 };

@@ -9,7 +9,8 @@
 
 #include "gateway/cli/client.h"
 
-enum { PORT_AMQPS = 5671, PORT_AMQP = 5672, PORT_HTTPS = 8443, PORT_MAX = 65535 };
+enum { PORT_AMQPS = 5671, PORT_AMQP = 5672, PORT_HTTPS = 8443, PORT_KAFKA = 9093,
+       PORT_KAFKA_PLAIN = 9092, PORT_MAX = 65535 };
 
 static const char *not_empty(const char *s)
 {
@@ -145,6 +146,20 @@ static enum err reach(const struct cli_target *t, const char *address, char *hos
 	return copy_text(host, size, to, d);
 }
 
+static enum err reach_kafka(struct cli_target *t, const char *kafka, const char *plain,
+			    struct err_detail *d)
+{
+	if (*kafka != '\0') {
+		return reach(t, kafka, t->kafka_host, sizeof t->kafka_host, &t->kafka_port, d);
+	}
+	if (*plain != '\0') {
+		t->kafka_tls = false;
+		return cli_split_address(plain, t->kafka_host, sizeof t->kafka_host, &t->kafka_port, d);
+	}
+	t->kafka_port = 0;
+	return ERR_OK;
+}
+
 static enum err read_endpoints(struct cli_target *t, struct err_detail *d)
 {
 	json_t *root = load(t->data, "endpoints.json", d);
@@ -176,6 +191,9 @@ static enum err read_endpoints(struct cli_target *t, struct err_detail *d)
 	} else if (e == ERR_OK) {
 		t->https_port = 0;
 	}
+	if (e == ERR_OK) {
+		e = reach_kafka(t, text_of(root, "kafka"), text_of(root, "kafka_plain"), d);
+	}
 	json_decref(root);
 	return e;
 }
@@ -193,6 +211,7 @@ static enum err from_data(struct cli_target *t, const char *dir, const char *pol
 	}
 	(void)snprintf(t->amqp_host, sizeof t->amqp_host, "%s", t->cs.host);
 	(void)snprintf(t->https_host, sizeof t->https_host, "%s", t->cs.host);
+	(void)snprintf(t->kafka_host, sizeof t->kafka_host, "%s", t->cs.host);
 	int n = snprintf(t->ca, sizeof t->ca, "%s/tls/ca.pem", dir);
 	if (n < 0 || (size_t)n >= sizeof t->ca || access(t->ca, R_OK) != 0) {
 		t->ca[0] = '\0';
@@ -220,6 +239,9 @@ static enum err from_connstr(struct cli_target *t, const char *text, const char 
 	t->amqp_port = t->cs.port != 0 ? t->cs.port : t->tls ? PORT_AMQPS : PORT_AMQP;
 	(void)snprintf(t->amqp_host, sizeof t->amqp_host, "%s", t->cs.host);
 	(void)snprintf(t->https_host, sizeof t->https_host, "%s", t->cs.host);
+	(void)snprintf(t->kafka_host, sizeof t->kafka_host, "%s", t->cs.host);
+	t->kafka_tls = t->tls;
+	t->kafka_port = t->tls ? PORT_KAFKA : PORT_KAFKA_PLAIN;
 	return ERR_OK;
 }
 
@@ -233,6 +255,16 @@ static void ca_of_data(struct cli_target *t, const char *dir)
 	}
 }
 
+static enum err split_kafka(const struct cli_args *a, struct cli_target *out, struct err_detail *d)
+{
+	enum err e = cli_split_address(a->v[CLI_KAFKA], out->kafka_host, sizeof out->kafka_host,
+				       &out->kafka_port, d);
+	if (e != ERR_OK) {
+		err_wrap(d, "--kafka");
+	}
+	return e;
+}
+
 enum err cli_target_find(const struct cli_args *a, const char *policy, struct cli_target *out,
 			 struct err_detail *d)
 {
@@ -240,7 +272,12 @@ enum err cli_target_find(const struct cli_args *a, const char *policy, struct cl
 	const char *dir = a->v[CLI_DATA];
 	const char *env = not_empty(getenv("SLUICE_CONNECTION_STRING"));
 	const char *where = "--connection-string";
-	*out = (struct cli_target){.amqp_port = PORT_AMQPS, .https_port = PORT_HTTPS, .tls = true};
+	*out = (struct cli_target){.amqp_port = PORT_AMQPS,
+				   .https_port = PORT_HTTPS,
+				   .kafka_port = PORT_KAFKA,
+				   .tls = true,
+				   .kafka_tls = true,
+				   .kafka_sasl = true};
 	if (given == NULL && dir == NULL) {
 		given = env;
 		where = "SLUICE_CONNECTION_STRING";
@@ -267,10 +304,22 @@ enum err cli_target_find(const struct cli_args *a, const char *policy, struct cl
 			err_wrap(d, "%s", a->v[CLI_HTTPS] != NULL ? "--https" : "SLUICE_HTTPS");
 		}
 	}
+	if (e == ERR_OK && a->v[CLI_KAFKA] != NULL) {
+		e = split_kafka(a, out, d);
+		out->kafka_tls = !out->cs.emulator;
+	}
 	if (e != ERR_OK) {
 		cli_target_fini(out);
 	}
 	return e;
+}
+
+enum err cli_target_plaintext(const struct cli_args *a, struct cli_target *out,
+			      struct err_detail *d)
+{
+	*out = (struct cli_target){0};
+	return a->v[CLI_KAFKA] != NULL ? split_kafka(a, out, d)
+				       : err_set(d, ERR_INVALID, "--plaintext needs --kafka HOST:PORT");
 }
 
 void cli_target_fini(struct cli_target *t)

@@ -24,6 +24,11 @@ struct cli_target {
 	/* HTTPS */
 	char https_host[256];
 	int https_port;
+	/* Kafka */
+	char kafka_host[256];
+	int kafka_port;			/* 0: the server has none */
+	bool kafka_tls;
+	bool kafka_sasl;
 	char ca[LIMIT_PATH];		/* "" = the system's */
 };
 
@@ -32,6 +37,10 @@ struct cli_target {
  * directory), ERR_INVALID, ERR_IO with a detail. */
 enum err cli_target_find(const struct cli_args *a, const char *policy, struct cli_target *out,
 			 struct err_detail *d) MUST_CHECK;
+/* --kafka with --plaintext: that address, without TLS, key or namespace.
+ * ERR_INVALID. */
+enum err cli_target_plaintext(const struct cli_args *a, struct cli_target *out,
+			      struct err_detail *d) MUST_CHECK;
 void cli_target_fini(struct cli_target *t);	/* wipes the key */
 
 /* The hub named by an operand or option, else the connection string's.

@@ -86,7 +86,8 @@ void kafka_conn_arm(struct kafka_conn *c)
 	if (c->n_length == sizeof c->length) {
 		at = sooner(at, c->frame_by_ms);
 	}
-	if (c->is_paused) {
+	/* Answered and still there: the send queue is full. */
+	if (c->is_paused || (c->first != NULL && c->first->is_answered)) {
 		at = sooner(at, clock_mono_ms() + RETRY_MS);
 	}
 	if (c->first == NULL) {
@@ -120,8 +121,13 @@ static void tick_requests(struct kafka_conn *c, int64_t now_ms)
 
 static uint64_t frame_limit(const struct kafka_conn *c)
 {
-	return c->unauthorised_by_ms != INT64_MAX ? (uint64_t)LIMIT_UNAUTH_BYTES
-						  : c->front->options.max_request_bytes;
+	if (c->unauthorised_by_ms != INT64_MAX) {
+		return LIMIT_UNAUTH_BYTES;
+	}
+	/* Twice its memory is reserved: more than this would be waited for in vain. */
+	uint64_t most = c->front->partials.max / 2;
+	uint64_t set = c->front->options.max_request_bytes;
+	return set < most ? set : most;
 }
 
 static void pause(struct kafka_conn *c)
@@ -218,13 +224,27 @@ static void on_frame(struct kafka_conn *c)
 	kafka_request_begin(c, frame, reserved);
 }
 
-/* Takes what it can; the rest is the stash's. */
+/* Whether another request may begin: those that are under way or wait for their
+ * turn to be answered bound it, in number and memory. */
+static bool has_place(const struct kafka_conn *c)
+{
+	size_t held = 0;
+	for (const struct kafka_request *r = c->first; r != NULL; r = r->next) {
+		held += r->arena.used + r->out.bytes.len;
+		/* May grow large yet. */
+		held += !r->is_answered && r->arena.max != 0 ? KAFKA_HELD_MAX / KAFKA_LONG : 0;
+	}
+	return !c->is_working && c->n_requests < KAFKA_IN_FLIGHT && held < KAFKA_HELD_MAX;
+}
+
+/* Takes what it can; the rest is the stash's. A server that stops begins nothing
+ * more. */
 static size_t take(struct kafka_conn *c, const uint8_t *p, size_t n)
 {
 	size_t used = 0;
-	while (used < n && !c->is_closing) {
+	while (used < n && !c->is_closing && !c->is_stopping) {
 		if (c->n_length < sizeof c->length) {
-			if (c->n_requests >= KAFKA_IN_FLIGHT) {
+			if (!has_place(c)) {
 				break;
 			}
 			c->length[c->n_length++] = p[used++];
@@ -245,7 +265,7 @@ static size_t take(struct kafka_conn *c, const uint8_t *p, size_t n)
 			on_frame(c);
 		}
 	}
-	return c->is_closing ? n : used;
+	return c->is_closing || c->is_stopping ? n : used;
 }
 
 static void on_received(void *arg, const uint8_t *p, size_t n)
@@ -382,6 +402,7 @@ static void on_tick(void *arg, int64_t now_ms)
 		return;
 	}
 	tick_requests(c, now_ms);
+	kafka_conn_send(c);
 	kafka_conn_resume(c);
 	kafka_conn_arm(c);
 }

@@ -96,6 +96,7 @@ static enum err make(struct fetch *f, struct fetch_part *part, const struct stor
 		     struct fetch_held *h)
 {
 	struct kafka_request *r = part->r;
+	h->made.max = TO_KAFKA_MAX;
 	enum err e = to_kafka_batch(b->batch, b->key, b->append_ms, &h->made);
 	if (e != ERR_OK) {
 		str_fini(&h->made);

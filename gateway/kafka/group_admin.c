@@ -3,7 +3,10 @@
 
 #include "gateway/kafka/handlers.h"
 
-enum { RIGHTS_TO_SEE = AUTH_LISTEN | AUTH_MANAGE };
+enum {
+	RIGHTS_TO_SEE = AUTH_LISTEN | AUTH_MANAGE,
+	FILTERS_MAX = 64, /* of one kind that are looked at; there are fewer states */
+};
 
 /* ---- DescribeGroups ------------------------------------------------------------- */
 
@@ -125,7 +128,7 @@ void kafka_on_describe_groups(struct kafka_request *r)
 /* An empty filter lets everything pass. */
 static bool passes(const struct kafka_string *filter, int32_t n, const char *value)
 {
-	for (int32_t i = 0; i < n; i++) {
+	for (int32_t i = 0; i < n && i < FILTERS_MAX; i++) {
 		if (span_ieq_str(filter[i].s, value)) {
 			return true;
 		}

@@ -66,6 +66,10 @@ enum {
 	KAFKA_REQUEST_MAGIC = 0x4b414603,
 
 	KAFKA_IN_FLIGHT = 64,		/* requests of one connection begun and not answered */
+	/* Memory of begun requests and made answers, records apart, with which a
+	 * connection begins no more. */
+	KAFKA_HELD_MAX = 4 << 20,
+	KAFKA_LONG = 8,			/* requests under way whose answers list much */
 	KAFKA_FRAME_FIRST = 16 << 10,	/* memory of a frame before its bytes come */
 	KAFKA_FRAME_MS = 60000,		/* a frame begun has arrived by then */
 	KAFKA_SENDERS = 64,		/* hubs whose senders a connection keeps */
@@ -138,6 +142,7 @@ struct kafka_conn {
 	uint32_t n_requests;
 	uint32_t outstanding;		/* requests not freed; the conn is kept as long */
 	bool is_closing;		/* nothing more is read */
+	bool is_working;		/* produce.c: a request is being begun, piece by piece */
 	bool is_stopping;		/* the server is: ends when all is answered */
 	int64_t unauthorised_by_ms;	/* INT64_MAX once authorised */
 	int64_t last_request_ms;

@@ -4,8 +4,10 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/limits.h"
+#include "gateway/kafka/conn.h"
 #include "gateway/kafka/data.h"
 #include "gateway/wire/records.h"
 
@@ -18,10 +20,21 @@ enum {
 	AT_CRC = 17,
 	AT_ATTRIBUTES = 21,
 	AT_MAX_TIME = 35,
+	/* How long batches are checked (which unpacks them) before others of the loop
+	 * have their turn; one batch takes as long as it takes. */
+	TURN_NS = 10 * 1000 * 1000,
 };
 
 struct produce {
 	struct kafka_produce_response response;
+	struct msg again; /* goes on with the next topic and partition */
+	struct kafka_request *r;
+	struct produce_part *parts; /* that follow */
+	uint32_t at_topic;
+	uint32_t at_part;
+	struct kafka_topic topic; /* of at_topic */
+	enum kafka_code topic_code; /* why its partitions are refused */
+	const char *why;
 	uint32_t n_out; /* appends that have not come back */
 	bool is_starting;
 	bool has_error;
@@ -245,28 +258,79 @@ static const char *why_not(enum kafka_code code)
 							: "no such topic";
 }
 
-/* All partitions of one topic. */
-static void produce_topic(struct kafka_request *r, const struct kafka_produce_request_topic *ask,
-			  struct produce_part *parts, enum kafka_code code, const char *why)
+/* The topic of the partitions that follow, or why they are refused. */
+static void find_topic(struct produce *p, const struct kafka_produce_request_topic *ask)
 {
-	struct kafka_topic topic;
-	struct core_sender *to = NULL;
+	const char *why = "";
+	enum kafka_code code = check_all(p->r->body, &why);
 	if (code == KAFKA_NONE) {
-		code = kafka_topic_find(r->conn, ask->name.s, AUTH_SEND, &topic);
+		code = kafka_topic_find(p->r->conn, ask->name.s, AUTH_SEND, &p->topic);
 		why = code != KAFKA_NONE ? why_not(code) : "";
 	}
+	p->topic_code = code;
+	p->why = why;
+}
+
+/* One partition of the topic. The sender is asked for each time: others may have
+ * had their turn in between. */
+static void produce_next(struct produce *p, const struct kafka_produce_request_topic *ask)
+{
+	struct produce_part *part = p->parts++;
+	const struct kafka_records *records = &ask->partition_data[p->at_part++].records;
+	struct core_sender *to = NULL;
+	enum kafka_code code = p->topic_code;
+	const char *why = p->why;
 	if (code == KAFKA_NONE) {
-		enum err e = sender_of(r->conn, &topic, &to);
+		enum err e = sender_of(p->r->conn, &p->topic, &to);
 		code = e != ERR_OK ? code_of(e) : KAFKA_NONE;
 		why = err_text(e);
 	}
-	for (uint32_t i = 0; i < kafka_count(ask->n_partition_data); i++) {
-		if (code != KAFKA_NONE) {
-			refuse(&parts[i], code, why);
-		} else {
-			produce_part(&parts[i], &topic, to, &ask->partition_data[i].records);
+	if (code != KAFKA_NONE) {
+		refuse(part, code, why);
+	} else {
+		produce_part(part, &p->topic, to, records);
+	}
+}
+
+static void go_on(struct msg *m);
+
+/* False: the rest has to wait for its turn, and this connection's next requests
+ * for it. */
+static bool produce_some(struct produce *p)
+{
+	const struct kafka_produce_request *req = p->r->body;
+	int64_t until_ns = clock_mono_ns() + TURN_NS;
+	for (; p->at_topic < kafka_count(req->n_topic_data); p->at_topic++, p->at_part = 0) {
+		const struct kafka_produce_request_topic *ask = &req->topic_data[p->at_topic];
+		if (p->at_part == 0) {
+			find_topic(p, ask);
+		}
+		while (p->at_part < kafka_count(ask->n_partition_data)) {
+			if (clock_mono_ns() >= until_ns) {
+				p->again.run = go_on;
+				mailbox_post(p->r->conn->mailbox, &p->again);
+				return false;
+			}
+			produce_next(p, ask);
 		}
 	}
+	return true;
+}
+
+/* Without its connection nothing more begins: the store may be closing by then. */
+static void go_on(struct msg *m)
+{
+	struct produce *p = KAFKA_OWNER(struct produce, m, again);
+	struct kafka_request *r = p->r;
+	struct kafka_conn *c = r->conn;
+	if (!r->is_gone && !produce_some(p)) {
+		return;
+	}
+	p->is_starting = false;
+	c->is_working = false;
+	finish(r);
+	kafka_conn_resume(c);
+	kafka_release(r);
 }
 
 /* An answer of the request's shape, to be filled in. False: kafka_fail was called. */
@@ -310,20 +374,19 @@ static bool make_answer(struct kafka_request *r, struct produce *p, struct produ
 
 void kafka_on_produce(struct kafka_request *r)
 {
-	const struct kafka_produce_request *req = r->body;
 	struct produce *p = kafka_alloc(r, sizeof *p);
 	struct produce_part *parts = NULL;
 	if (p == NULL || !make_answer(r, p, &parts)) {
 		return;
 	}
 	r->state = p;
+	p->r = r;
+	p->parts = parts;
 	p->is_starting = true;
-	const char *why = "";
-	enum kafka_code code = check_all(req, &why);
 	kafka_hold(r);
-	for (uint32_t t = 0; t < kafka_count(req->n_topic_data); t++) {
-		produce_topic(r, &req->topic_data[t], parts, code, why);
-		parts += kafka_count(req->topic_data[t].n_partition_data);
+	if (!produce_some(p)) {
+		r->conn->is_working = true;
+		return;
 	}
 	p->is_starting = false;
 	finish(r);

@@ -226,6 +226,10 @@ static bool pass_record(struct walk *w, int32_t index)
 	if (length < 0) {
 		return wrong(w, "length");
 	}
+	if (length > RECORDS_RECORD_MAX && w->from != NULL) {
+		w->err = ERR_TOO_LARGE;
+		return false;
+	}
 	if ((size_t)length <= at_hand) {
 		w->end = w->p + length;
 		w->more = 0;
@@ -253,8 +257,8 @@ static enum records_verdict verdict_of(enum err e, const struct records_check *r
 	case ERR_OK:
 		return RECORDS_OK;
 	case ERR_TOO_LARGE:
-		(void)err_set(d, e, "The records unpack to more than %zu bytes.",
-			      rules->max_inflated_bytes);
+		(void)err_set(d, e, "The records unpack to more than %zu bytes, or one to more than %d.",
+			      rules->max_inflated_bytes, RECORDS_RECORD_MAX);
 		return RECORDS_TOO_LARGE;
 	case ERR_DECODE:
 		return refuse(d, RECORDS_INVALID, "The compressed records are damaged.");

@@ -24,6 +24,9 @@ enum {
 	/* A batch unpacks at most to this where it is read again: the greatest value
 	 * of --max-inflated-bytes. */
 	RECORDS_INFLATED_MAX = 1 << 30,
+	/* One record, unpacked: what a reader of any protocol can be given as one
+	 * message. */
+	RECORDS_RECORD_MAX = 15 << 20,
 	/* Unpacking works in pieces of this size (snappy: in a whole block, which
 	 * is why its memory comes from the budget). */
 	RECORDS_PIECE = 64 << 10,
@@ -57,7 +60,7 @@ struct records_check {
 enum records_verdict {
 	RECORDS_OK = 0,
 	RECORDS_CORRUPT = 2,		/* CRC, length, shorter than a head */
-	RECORDS_TOO_LARGE = 10,		/* the batch or what it unpacks to */
+	RECORDS_TOO_LARGE = 10,		/* the batch, what it unpacks to, or one record of it */
 	RECORDS_BAD_TIME = 32,		/* log append time claimed by a producer */
 	RECORDS_IN_TRANSACTION = 48,	/* transactional bit */
 	RECORDS_BUSY = 19,		/* no memory at present: try again */

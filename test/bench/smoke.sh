@@ -3,7 +3,8 @@
 cd "$(dirname "$0")/../.." || exit 1
 . test/lib/server.sh
 server_start --hub bench:4 || { not_ok "server starts" "$(tail -n 3 "$WORK_DIR/log")"; finish; }
-for mode in "--mode batch" "--mode single --size 100" "--protocol https" "--mode batch --rate 2000"; do
+for mode in "--mode batch" "--mode single --size 100" "--protocol https" "--mode batch --rate 2000" \
+	"--protocol kafka" "--protocol kafka --mode single --size 100 --idempotent" "--protocol kafka --mode read"; do
 	# shellcheck disable=SC2086
 	check "bench $mode" "$SLUICE_BIN" bench --data "$DATA" --hub bench --duration 1s --json $mode
 	grep -q '"errors":0' "$WORK_DIR/out" && ok "no errors" || not_ok "no errors" "$(head -c 300 "$WORK_DIR/out")"

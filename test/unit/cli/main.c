@@ -7,6 +7,7 @@ Suite *event_json_suite(void);
 Suite *frame_suite(void);
 Suite *http_suite(void);
 Suite *input_suite(void);
+Suite *kafka_client_suite(void);
 Suite *target_suite(void);
 
 int main(void)
@@ -17,6 +18,7 @@ int main(void)
 	srunner_add_suite(sr, event_json_suite());
 	srunner_add_suite(sr, http_suite());
 	srunner_add_suite(sr, input_suite());
+	srunner_add_suite(sr, kafka_client_suite());
 	srunner_add_suite(sr, target_suite());
 	srunner_run_all(sr, CK_NORMAL);
 	int failed = srunner_ntests_failed(sr);

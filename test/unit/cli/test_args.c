@@ -121,7 +121,7 @@ START_TEST(choice_is_one_of_its_words)
 	ck_assert_int_eq(cli_choice(&a, CLI_PROTOCOL, "amqp", &v, &d), ERR_OK);
 	ck_assert_str_eq(v, "https");
 	ck_assert_int_eq(cli_choice(&a, CLI_MODE, "batch", &v, &d), ERR_INVALID);
-	ck_assert_str_eq(d.text, "--mode: \"sing\" is not one of batch|single");
+	ck_assert_str_eq(d.text, "--mode: \"sing\" is not one of batch|single|read");
 }
 END_TEST
 
@@ -169,7 +169,18 @@ static const struct {
 	{"sluice receive h --count 0", 2},
 	{"sluice bench --mode single --batch 2", 2},
 	{"sluice bench --size 1M --batch 2", 2},
-	{"sluice bench --protocol kafka", 2},
+	{"sluice bench --protocol mqtt", 2},
+	{"sluice bench --mode read", 2},
+	{"sluice bench --kafka 127.0.0.1:1", 2},
+	{"sluice bench --compression gzip", 2},
+	{"sluice bench --idempotent --protocol https", 2},
+	{"sluice bench --protocol kafka --plaintext", 2},
+	{"sluice bench --protocol kafka --compression rar", 2},
+	{"sluice bench --protocol kafka --mode read --batch 2", 2},
+	{"sluice bench --protocol kafka --mode read --rate 2", 2},
+	{"sluice bench --protocol kafka --size 1M --batch 64", 2},
+	{"sluice bench --protocol kafka --plaintext --kafka nix", 1},
+	{"sluice bench --protocol kafka --plaintext --kafka 127.0.0.1:1", 1},
 	{"sluice hub create h --partitions 0", 2},
 	{"sluice hub create h --retention 7d", 2},
 	{"sluice hub create h --cleanup delete", 2},

@@ -120,6 +120,64 @@ START_TEST(stopped_server_leaves_the_usual_ports)
 	ck_assert_int_eq(t.amqp_port, 5671);
 	ck_assert_int_eq(t.cs.port, 0);
 	ck_assert_int_eq(t.https_port, 8443);
+	ck_assert_str_eq(t.kafka_host, "ns.example");
+	ck_assert_int_eq(t.kafka_port, 9093);
+	cli_target_fini(&t);
+}
+END_TEST
+
+static void run_kafka(const char *kafka, const char *plain)
+{
+	char text[256];
+	(void)snprintf(text, sizeof text, "{\"kafka\":%s,\"kafka_plain\":%s,\"ca\":\"tls/ca.pem\"}", kafka,
+		       plain);
+	write_in("endpoints.json", text);
+}
+
+START_TEST(kafka_port_with_tls_comes_first)
+{
+	struct cli_target t;
+	struct err_detail d;
+	struct cli_args a = {.v[CLI_DATA] = dir};
+	write_in("tls/ca.pem", "x");
+	run_kafka("\"0.0.0.0:7001\"", "\"127.0.0.1:7002\"");
+	ck_assert_int_eq(find(NULL, a, &t, &d), ERR_OK);
+	ck_assert_str_eq(t.kafka_host, "127.0.0.1");
+	ck_assert_int_eq(t.kafka_port, 7001);
+	ck_assert(t.kafka_tls && t.kafka_sasl);
+	cli_target_fini(&t);
+	run_kafka("null", "\"127.0.0.1:7002\"");
+	ck_assert_int_eq(find(NULL, a, &t, &d), ERR_OK);
+	ck_assert_int_eq(t.kafka_port, 7002);
+	ck_assert(!t.kafka_tls && t.kafka_sasl);
+	cli_target_fini(&t);
+	a.v[CLI_KAFKA] = "other.example:7003";
+	ck_assert_int_eq(find(NULL, a, &t, &d), ERR_OK);
+	ck_assert_str_eq(t.kafka_host, "other.example");
+	ck_assert_int_eq(t.kafka_port, 7003);
+	ck_assert(t.kafka_tls);
+	cli_target_fini(&t);
+	run_kafka("null", "null");
+	a.v[CLI_KAFKA] = NULL;
+	ck_assert_int_eq(find(NULL, a, &t, &d), ERR_OK);
+	ck_assert_int_eq(t.kafka_port, 0);
+	cli_target_fini(&t);
+}
+END_TEST
+
+START_TEST(kafka_in_the_clear_needs_only_an_address)
+{
+	struct cli_target t;
+	struct err_detail d;
+	struct cli_args a = {.command = &cli_bench};
+	ck_assert_int_eq(cli_target_plaintext(&a, &t, &d), ERR_INVALID);
+	a.v[CLI_KAFKA] = "nix";
+	ck_assert_int_eq(cli_target_plaintext(&a, &t, &d), ERR_INVALID);
+	ck_assert_str_eq(d.text, "--kafka: \"nix\" is not HOST:PORT");
+	a.v[CLI_KAFKA] = "[::1]:9";
+	ck_assert_int_eq(cli_target_plaintext(&a, &t, &d), ERR_OK);
+	ck_assert_str_eq(t.kafka_host, "::1");
+	ck_assert(!t.kafka_tls && !t.kafka_sasl);
 	cli_target_fini(&t);
 }
 END_TEST
@@ -191,6 +249,8 @@ START_TEST(emulator_form_has_no_tls)
 	ck_assert_int_eq(find(NULL, a, &t, &d), ERR_OK);
 	ck_assert(!t.tls);
 	ck_assert_int_eq(t.amqp_port, 5672);
+	ck_assert(!t.kafka_tls);
+	ck_assert_int_eq(t.kafka_port, 9092);
 	cli_target_fini(&t);
 }
 END_TEST
@@ -231,6 +291,8 @@ Suite *target_suite(void)
 	tcase_add_test(t, own_certificate_needs_the_name);
 	tcase_add_test(t, plain_listener_serves_when_there_is_no_other);
 	tcase_add_test(t, stopped_server_leaves_the_usual_ports);
+	tcase_add_test(t, kafka_port_with_tls_comes_first);
+	tcase_add_test(t, kafka_in_the_clear_needs_only_an_address);
 	tcase_add_test(t, unknown_policy_and_directory_are_not_found);
 	tcase_add_test(t, connection_string_comes_first);
 	tcase_add_test(t, flag_comes_before_variable);

@@ -283,9 +283,34 @@ START_TEST(lengths_that_lead_out_of_the_batch_are_refused)
 		RUN("\1"), RUN("\x0e\0\0\0\1\1\0"), RUN("\xfe\xff\xff\xff\x0f\0\0\0\1\1\0"), RUN("\x80"),
 		RUN("\x0c\0\0\0\1\1"), RUN("\xff\xff\xff\xff\xff\xff"), RUN("\0"), RUN("\x0c\0\0\0\1\1\0z"),
 	};
+	bool is_huge = last[_i].n > 4 && last[_i].p[0] == 0xfe;
 	for (int codec = 0; codec < CODECS; codec++) {
 		ck_assert_int_eq(check_records((enum records_codec)codec, last[_i], 1).verdict,
-				 RECORDS_INVALID);
+				 is_huge && codec != RECORDS_NONE ? RECORDS_TOO_LARGE
+								  : RECORDS_INVALID);
+	}
+}
+END_TEST
+
+/* What no reader could be given as one message is not taken. */
+START_TEST(one_record_is_bounded)
+{
+	for (int over = 0; over < 2; over++) {
+		struct str s = {.max = 32 * MIB};
+		struct str value = {.max = 32 * MIB};
+		size_t n = RECORDS_RECORD_MAX - 100 + (over ? 200U : 0U);
+		for (size_t i = 0; i < n; i += 1000) {
+			static const char zeros[1000];
+			str_addn(&value, zeros, n - i < 1000 ? n - i : 1000);
+		}
+		struct raw_record r = {.value = span_of(value.p, value.len)};
+		put_record(&s, &r);
+		struct span batch = make_batch(RECORDS_GZIP, span_in(&s), 1);
+		ck_assert_int_eq(check_with(batch, &lax).verdict,
+				 over ? RECORDS_TOO_LARGE : RECORDS_OK);
+		batch_free(batch);
+		str_fini(&value);
+		str_fini(&s);
 	}
 }
 END_TEST
@@ -406,6 +431,7 @@ Suite *records_suite(void)
 	tcase_add_loop_test(t, count_and_last_delta_must_agree_with_the_records, 0, (int)n_goldens);
 	tcase_add_test(t, producer_needs_epoch_and_sequence);
 	tcase_add_test(t, sizes_are_bounded);
+	tcase_add_test(t, one_record_is_bounded);
 	tcase_add_test(t, zstd_needs_a_version);
 	tcase_add_loop_test(t, records_are_refused_for_what_is_wrong, 0,
 			    sizeof bodies / sizeof bodies[0]);
