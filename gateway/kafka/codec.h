@@ -49,6 +49,7 @@ struct kafka_bytes {
 struct kafka_records {
 	struct span s;
 	const struct span *parts;
+	struct buf *const *bufs;	/* NULL, or for each part the buffer it lies in (or NULL) */
 	uint32_t n_parts;
 	bool is_null;
 };
@@ -115,6 +116,7 @@ enum err kafka_decode(const struct kafka_struct *s, int16_t version, bool is_fle
 struct kafka_out_part {
 	size_t at;		/* in bytes: the parts come before this byte */
 	const struct span *parts;
+	struct buf *const *bufs;	/* as in kafka_records */
 	uint32_t n_parts;
 	size_t n;		/* bytes of the parts */
 };

@@ -92,7 +92,8 @@ static void add_length(struct encoder *enc, int64_t n, bool is_string)
 	}
 }
 
-static void add_parts(struct kafka_out *o, const struct span *parts, uint32_t n_parts, size_t n)
+static void add_parts(struct kafka_out *o, const struct span *parts, struct buf *const *bufs,
+		      uint32_t n_parts, size_t n)
 {
 	if (o->bad || n == 0) {
 		return;
@@ -104,7 +105,7 @@ static void add_parts(struct kafka_out *o, const struct span *parts, uint32_t n_
 	}
 	o->parts = block;
 	o->parts[o->n_parts++] = (struct kafka_out_part){
-		.at = o->bytes.len, .parts = parts, .n_parts = n_parts, .n = n};
+		.at = o->bytes.len, .parts = parts, .bufs = bufs, .n_parts = n_parts, .n = n};
 	o->parts_bytes += n;
 }
 
@@ -152,7 +153,7 @@ static void encode_records(struct encoder *enc, const struct kafka_records *v)
 		n += parts[i].n;
 	}
 	add_length(enc, (int64_t)n, false);
-	add_parts(enc->o, parts, n_parts, n);
+	add_parts(enc->o, parts, v->n_parts != 0 ? v->bufs : NULL, n_parts, n);
 }
 
 static void encode_struct(struct encoder *enc, const struct kafka_struct *s, const void *in);

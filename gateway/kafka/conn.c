@@ -69,6 +69,22 @@ void kafka_conn_release(struct kafka_conn *c)
 	}
 }
 
+void kafka_conn_settle(struct kafka_conn *c, size_t charged)
+{
+	/* As high as that, the stream says when it is low again. */
+	if (c->stream != NULL && net_stream_queued(c->stream) >= NET_QUEUE_HIGH) {
+		c->queue_charged += charged;
+	} else {
+		budget_give(&c->front->answers, charged);
+	}
+}
+
+static void queue_went_down(struct kafka_conn *c)
+{
+	budget_give(&c->front->answers, c->queue_charged);
+	c->queue_charged = 0;
+}
+
 /* ---- time ----------------------------------------------------------------- */
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -320,7 +336,8 @@ static bool write_out(struct kafka_conn *c, const struct kafka_out *o)
 		e = net_stream_write(c->stream, o->bytes.p + at, part->at - at);
 		at = part->at;
 		for (uint32_t k = 0; k < part->n_parts && e == ERR_OK; k++) {
-			e = net_stream_write(c->stream, part->parts[k].p, part->parts[k].n);
+			struct buf *b = part->bufs != NULL ? part->bufs[k] : NULL;
+			e = net_stream_write_buf(c->stream, b, part->parts[k].p, part->parts[k].n);
 		}
 	}
 	if (e == ERR_OK) {
@@ -376,6 +393,7 @@ static void on_writable(void *arg)
 {
 	struct kafka_conn *c = arg;
 	assert(c->magic == KAFKA_CONN_MAGIC);
+	queue_went_down(c);
 	kafka_conn_send(c);
 }
 
@@ -448,6 +466,7 @@ static void on_closed(void *arg, enum err reason)
 	assert(c->magic == KAFKA_CONN_MAGIC);
 	log_debug("KAFKA-CLOSED", "conn=%llu reason=%s", id_of(c), err_info(reason)->name);
 	drop_frame(c);
+	queue_went_down(c);
 	c->stream = NULL;
 	c->is_closing = true;
 	c->outstanding++;

@@ -19,5 +19,8 @@ void kafka_conn_resume(struct kafka_conn *c);
 void kafka_conn_arm(struct kafka_conn *c);
 /* A request is freed. */
 void kafka_conn_release(struct kafka_conn *c);
+/* Takes what a request was charged for its answer; given back at once, or when
+ * the send queue has gone down. */
+void kafka_conn_settle(struct kafka_conn *c, size_t charged);
 
 #endif

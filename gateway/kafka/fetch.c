@@ -3,6 +3,7 @@
 
 #include "gateway/kafka/fetch.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum { READ_COMMITTED = 1 };
@@ -131,6 +132,12 @@ static void set_bounds(struct kafka_request *r, struct fetch *f)
 	f->min_bytes = least < f->limit ? least : f->limit;
 	int64_t wait_ms =
 		req->max_wait_ms < FETCH_WAIT_MAX_MS ? req->max_wait_ms : FETCH_WAIT_MAX_MS;
+	/* Nobody is told of new events after the token expired. */
+	int64_t expires_ms = r->conn->expires_ms;
+	if (expires_ms != INT64_MAX) {
+		int64_t left_ms = expires_ms - clock_wall_ms();
+		wait_ms = left_ms < wait_ms ? left_ms : wait_ms;
+	}
 	f->waits = wait_ms > 0;
 	f->deadline_ms = r->started_ns / 1000000 + (wait_ms > 0 ? wait_ms : 0);
 }

@@ -70,11 +70,14 @@ static void part_trouble(struct fetch *f, struct fetch_part *part, enum err e)
 static bool has_room(struct fetch *f, struct fetch_part *part, size_t n)
 {
 	const struct kafka_conn *c = part->r->conn;
+	const struct budget *answers = &c->front->answers;
 	size_t most = (size_t)c->front->options.max_fetch_bytes;
 	if (c->fetch_held > 0 && (n > most || c->fetch_held > most - n)) {
 		f->is_full = true; /* other answers of the connection count, too */
 	} else if (f->bytes > 0 && (n > f->limit || f->bytes > f->limit - n)) {
 		f->is_full = true;
+	} else if (f->bytes > 0 && (n > answers->max || budget_used(answers) > answers->max - n)) {
+		f->is_full = true; /* clients are slow to take what they asked for */
 	} else if (f->n_held == FETCH_BATCHES) {
 		f->is_full = true;
 	}
@@ -135,7 +138,10 @@ static void keep(struct fetch *f, struct fetch_part *part, const struct store_ba
 {
 	f->held[f->n_held++] = *h;
 	f->bytes += h->bytes.n;
-	part->r->conn->fetch_held += h->bytes.n;
+	struct kafka_request *r = part->r;
+	r->conn->fetch_held += h->bytes.n;
+	/* A first batch may go beyond it. */
+	r->charged += budget_take(&r->conn->front->answers, h->bytes.n) ? h->bytes.n : 0;
 	part->n_held++;
 	part->bytes += h->bytes.n;
 	int64_t after = b->base_seq + b->count;

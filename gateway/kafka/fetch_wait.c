@@ -17,7 +17,8 @@ static bool place_records(struct kafka_request *r)
 		return true;
 	}
 	struct span *spans = kafka_alloc_array(r, f->n_held, sizeof *spans);
-	if (spans == NULL) {
+	struct buf **bufs = spans != NULL ? kafka_alloc_array(r, f->n_held, sizeof *bufs) : NULL;
+	if (bufs == NULL) {
 		return false;
 	}
 	uint32_t at = 0;
@@ -25,12 +26,15 @@ static bool place_records(struct kafka_request *r)
 		struct fetch_part *part = &f->parts[i];
 		part->first_held = at;
 		part->answer->records.parts = spans + at;
+		part->answer->records.bufs = bufs + at;
 		part->answer->records.n_parts = part->n_held;
 		at += part->n_held;
 	}
 	assert(at == f->n_held);
 	for (size_t i = 0; i < f->n_held; i++) {
-		spans[f->parts[f->held[i].part].first_held++] = f->held[i].bytes;
+		uint32_t to = f->parts[f->held[i].part].first_held++;
+		spans[to] = f->held[i].bytes;
+		bufs[to] = f->held[i].buf;
 	}
 	return true;
 }

@@ -57,6 +57,7 @@ enum err kafka_front_new(const struct kafka_options *o, struct kafka_front **out
 	parse_uuid(uuid, f->store_uuid);
 	make_cluster_id(f);
 	budget_init(&f->partials, core_inflight(o->core)->max / 2);
+	budget_init(&f->answers, core_inflight(o->core)->max);
 	*out = f;
 	return ERR_OK;
 }

@@ -70,6 +70,7 @@ enum {
 	 * connection begins no more. */
 	KAFKA_HELD_MAX = 4 << 20,
 	KAFKA_LONG = 8,			/* requests under way whose answers list much */
+	KAFKA_ANSWER_LARGE = 256 << 10,	/* from here an answer without records is charged */
 	KAFKA_FRAME_FIRST = 16 << 10,	/* memory of a frame before its bytes come */
 	KAFKA_FRAME_MS = 60000,		/* a frame begun has arrived by then */
 	KAFKA_SENDERS = 64,		/* hubs whose senders a connection keeps */
@@ -87,6 +88,7 @@ struct kafka_front {
 	char cluster_id[24];		/* from the store's UUID, as Kafka prints its own: base64 */
 	uint8_t store_uuid[16];
 	struct budget partials;		/* frames that have not arrived whole; part of core_inflight */
+	struct budget answers;		/* large answers, until the client took them */
 	struct kafka_listener *listeners;
 };
 
@@ -150,6 +152,7 @@ struct kafka_conn {
 	struct kafka_sender senders[KAFKA_SENDERS];	/* produce.c; last used first */
 	uint32_t n_senders;
 	size_t fetch_held;	/* fetch.c: bytes of records that its answers hold */
+	size_t queue_charged;	/* of `answers`: what was sent and is still in the queue */
 };
 
 struct kafka_request {
@@ -162,6 +165,7 @@ struct kafka_request {
 	struct span client_id;
 	struct buf *frame;		/* what decoded spans point into */
 	size_t reserved;		/* of core_inflight, for the frame and copies of its batches */
+	size_t charged;			/* of the front's `answers` */
 	struct kafka_arena arena;
 	void *body;			/* the decoded request struct */
 	int64_t started_ns;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "gateway/kafka/conn.h"
 
 enum { API_VERSIONS = 18, SASL_HANDSHAKE = 17, SASL_AUTHENTICATE = 36, SIZE_FIELD = 4 };
@@ -49,6 +50,7 @@ static void request_free(struct kafka_request *r)
 	kafka_out_fini(&r->out);
 	kafka_arena_fini(&r->arena);
 	budget_give(core_inflight(c->front->core), r->reserved);
+	kafka_conn_settle(c, r->charged);
 	buf_drop(&r->frame);
 	r->magic = 0;
 	mem_free(r);
@@ -137,6 +139,15 @@ static void finish_out(struct kafka_request *r)
 	    kafka_out_size(&r->out) - SIZE_FIELD > INT32_MAX) {
 		kafka_fail(r, ERR_NOMEM);
 		return;
+	}
+	size_t n = r->out.bytes.len;
+	if (n >= KAFKA_ANSWER_LARGE) {
+		if (!budget_take(&r->conn->front->answers, n)) {
+			metric_inc(METRIC_BUDGET_REFUSED);
+			kafka_fail(r, ERR_BUSY);
+			return;
+		}
+		r->charged += n;
 	}
 	put_u32((uint8_t *)r->out.bytes.p, (uint32_t)(kafka_out_size(&r->out) - SIZE_FIELD));
 	r->is_answered = true;

@@ -12,10 +12,12 @@ static struct net_block *block_get(struct net_pool *pool)
 		pool->free = b->next;
 		pool->count--;
 	} else {
-		b = mem_alloc(sizeof *b);
+		b = mem_alloc(sizeof *b + NET_BLOCK);
 		if (b == NULL) {
 			return NULL;
 		}
+		b->buf = NULL;
+		b->at = b->data;
 	}
 	b->next = NULL;
 	b->start = 0;
@@ -25,7 +27,8 @@ static struct net_block *block_get(struct net_pool *pool)
 
 static void block_put(struct net_pool *pool, struct net_block *b)
 {
-	if (pool->count >= NET_POOL_MAX) {
+	if (b->buf != NULL || pool->count >= NET_POOL_MAX) {
+		buf_drop(&b->buf);
 		mem_free(b);
 		return;
 	}
@@ -63,10 +66,38 @@ static size_t block_fill(struct net_block *b, const uint8_t *p, size_t n)
 	return take;
 }
 
+static size_t room_of(const struct net_block *b)
+{
+	return b != NULL && b->buf == NULL ? NET_BLOCK - b->end : 0;
+}
+
+static void append(struct net_queue *q, struct net_block *b)
+{
+	if (q->tail == NULL) {
+		q->head = b;
+	} else {
+		q->tail->next = b;
+	}
+	q->tail = b;
+	b->next = NULL;
+}
+
+enum err net_queue_put_buf(struct net_queue *q, struct buf *buf, const void *p, uint32_t n)
+{
+	struct net_block *b = mem_alloc(sizeof *b);
+	if (b == NULL) {
+		return ERR_NOMEM;
+	}
+	*b = (struct net_block){.at = p, .buf = buf_hold(buf), .end = n};
+	append(q, b);
+	q->bytes += n;
+	return ERR_OK;
+}
+
 enum err net_queue_put(struct net_queue *q, struct net_pool *pool, const void *data, size_t n)
 {
 	const uint8_t *p = data;
-	size_t room = q->tail != NULL ? NET_BLOCK - q->tail->end : 0;
+	size_t room = room_of(q->tail);
 	struct net_block *more = NULL;
 	if (n > room) {
 		more = chain_get(pool, n - room);
@@ -75,7 +106,7 @@ enum err net_queue_put(struct net_queue *q, struct net_pool *pool, const void *d
 		}
 	}
 	q->bytes += n;
-	if (q->tail != NULL) {
+	if (room > 0) {
 		size_t done = block_fill(q->tail, p, n);
 		p += done;
 		n -= done;
@@ -85,14 +116,9 @@ enum err net_queue_put(struct net_queue *q, struct net_pool *pool, const void *d
 		size_t done = block_fill(more, p, n);
 		p += done;
 		n -= done;
-		if (q->tail == NULL) {
-			q->head = more;
-		} else {
-			q->tail->next = more;
-		}
-		q->tail = more;
-		more = more->next;
-		q->tail->next = NULL;
+		struct net_block *next = more->next;
+		append(q, more);
+		more = next;
 	}
 	assert(more == NULL);
 	return ERR_OK;
@@ -122,7 +148,12 @@ int net_queue_peek(const struct net_queue *q, struct iovec *iov, int max)
 {
 	int count = 0;
 	for (struct net_block *b = q->head; b != NULL && count < max; b = b->next) {
-		iov[count].iov_base = b->data + b->start;
+		/* Readers of an iovec do not write. */
+		union {
+			const uint8_t *in;
+			void *out;
+		} at = {.in = b->at + b->start};
+		iov[count].iov_base = at.out;
 		iov[count].iov_len = b->end - b->start;
 		count++;
 	}

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
 
 enum {
@@ -15,11 +16,15 @@ enum {
 	NET_POOL_MAX = 64,	/* blocks kept for reuse per loop: 1 MiB */
 };
 
+/* Bytes of its own, or bytes that lie in somebody's buffer, on which it then has
+ * a reference. */
 struct net_block {
 	struct net_block *next;
+	const uint8_t *at;	/* data, or the foreign bytes */
+	struct buf *buf;	/* NULL: its own bytes */
 	uint32_t start;
 	uint32_t end;
-	uint8_t data[NET_BLOCK];
+	uint8_t data[];		/* NET_BLOCK, or none */
 };
 
 struct net_pool {
@@ -36,6 +41,9 @@ struct net_queue {
 /* Appends all (copied) or nothing: ERR_NOMEM. */
 enum err net_queue_put(struct net_queue *q, struct net_pool *pool, const void *p,
 		       size_t n) MUST_CHECK;
+/* Appends bytes that lie in `b` without copying them; takes a reference of its own. */
+enum err net_queue_put_buf(struct net_queue *q, struct buf *b, const void *p,
+			   uint32_t n) MUST_CHECK;
 /* Removes the first n bytes; n <= bytes. */
 void net_queue_drop(struct net_queue *q, struct net_pool *pool, size_t n);
 /* Describes the front of the queue, borrowed; gives the number of pieces. */

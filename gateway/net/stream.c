@@ -374,7 +374,11 @@ size_t net_stream_queued(const struct net_stream *s)
 	return s->out.bytes + s->wire.bytes;
 }
 
-enum err net_stream_write(struct net_stream *s, const void *p, size_t n)
+/* Fewer bytes are cheaper to copy than to refer to. */
+enum { COPY_BELOW = 4 << 10 };
+
+/* `b` NULL: the bytes are copied. */
+static enum err stream_write(struct net_stream *s, struct buf *b, const void *p, size_t n)
 {
 	assert_here(s);
 	if (s->state != NET_OPEN && s->state != NET_NEW) {
@@ -389,7 +393,9 @@ enum err net_stream_write(struct net_stream *s, const void *p, size_t n)
 		net_stream_fail(s, ERR_LIMIT);
 		return ERR_LIMIT;
 	}
-	enum err e = net_queue_put(&s->out, &s->loop->pool, p, n);
+	enum err e = b != NULL && n >= COPY_BELOW
+			     ? net_queue_put_buf(&s->out, b, p, (uint32_t)n)
+			     : net_queue_put(&s->out, &s->loop->pool, p, n);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -400,6 +406,16 @@ enum err net_stream_write(struct net_stream *s, const void *p, size_t n)
 		net_list_add(&s->loop->dirty, &s->dirty);
 	}
 	return ERR_OK;
+}
+
+enum err net_stream_write(struct net_stream *s, const void *p, size_t n)
+{
+	return stream_write(s, NULL, p, n);
+}
+
+enum err net_stream_write_buf(struct net_stream *s, struct buf *b, const void *p, size_t n)
+{
+	return stream_write(s, b, p, n);
 }
 
 void net_stream_flush(struct net_stream *s)

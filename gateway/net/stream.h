@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
 #include "base/mailbox.h"
 
@@ -126,6 +127,9 @@ const char *net_stream_peer_name(const struct net_stream *s);
  * stops at NET_QUEUE_HIGH. Sent at the next flush. ERR_EOF when closing;
  * ERR_NOMEM: nothing was queued; ERR_LIMIT: NET_QUEUE_MAX, the stream closes. */
 enum err net_stream_write(struct net_stream *s, const void *p, size_t n);
+/* The same for bytes that lie in `b`: not copied when they are many; the queue
+ * then has a reference of its own until they are sent. */
+enum err net_stream_write_buf(struct net_stream *s, struct buf *b, const void *p, size_t n);
 size_t net_stream_queued(const struct net_stream *s);
 /* Sends now what is queued; the loop does it by itself after each event. */
 void net_stream_flush(struct net_stream *s);

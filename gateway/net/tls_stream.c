@@ -126,8 +126,8 @@ static bool gather(struct net_stream *s)
 	while (s->out.bytes > 0 && NET_GATHER - loop->gather_len >= NET_RECORD_MAX) {
 		struct iovec iov;
 		net_queue_peek(&s->out, &iov, 1);
-		size_t n;
-		if (SSL_write_ex(s->ssl, iov.iov_base, iov.iov_len, &n) != 1) {
+		size_t n = iov.iov_len < NET_BLOCK ? iov.iov_len : NET_BLOCK;	/* one record */
+		if (SSL_write_ex(s->ssl, iov.iov_base, n, &n) != 1) {
 			return false;
 		}
 		net_queue_drop(&s->out, &loop->pool, n);

@@ -331,6 +331,42 @@ START_TEST(a_deletion_that_fails_leaves_the_group)
 }
 END_TEST
 
+/* Groups that are nothing but an id given out: there is no row to wait for. */
+START_TEST(many_groups_are_deleted_at_once)
+{
+	enum { GROUPS = 20000 };
+	static char names[GROUPS][16];
+	static struct groups_description groups[GROUPS];
+	struct gop *last = NULL;
+	gb_close(&bed);
+	bed.options.max_groups = GROUPS;
+	gb_open(&bed);
+	for (int i = 0; i < GROUPS; i++) {
+		snprintf(names[i], sizeof names[i], "g%d", i);
+		groups[i].group = span_str(names[i]);
+		last = gb_op(&bed, GROUPS_JOIN, names[i], NULL);
+		last->protocol = (struct groups_protocol){span_str("range"), span_str("")};
+		last->op.u.join.version = 4;
+		last->op.u.join.require_known_member = true;
+		last->op.u.join.session_timeout_ms = 30000;
+		last->op.u.join.protocol_type = span_str("consumer");
+		last->op.u.join.protocols = &last->protocol;
+		last->op.u.join.n_protocols = 1;
+		gb_submit(&bed, last);
+	}
+	ck_op(&bed, last, GROUP_MEMBER_ID_REQUIRED);
+	struct gop *d = gb_op(&bed, GROUPS_DELETE, "", NULL);
+	d->op.u.describe.groups = groups;
+	d->op.u.describe.n_groups = GROUPS;
+	gb_submit(&bed, d);
+	ck_op(&bed, d, GROUP_OK);
+	for (int i = 0; i < GROUPS; i++) {
+		ck_assert_int_eq(groups[i].code, GROUP_OK);
+	}
+	ck_assert_str_eq(gb_state(&bed, names[GROUPS - 1]), "Dead");
+}
+END_TEST
+
 START_TEST(thousands_of_groups_are_kept)
 {
 	char name[16];
@@ -375,6 +411,7 @@ Suite *groups_suite(void)
 	tcase_add_test(t, groups_are_deleted);
 	tcase_add_test(t, a_deletion_waits_for_commits_and_others_wait_for_it);
 	tcase_add_test(t, a_deletion_that_fails_leaves_the_group);
+	tcase_add_test(t, many_groups_are_deleted_at_once);
 	tcase_add_test(t, thousands_of_groups_are_kept);
 	suite_add_tcase(s, t);
 	return s;

@@ -195,6 +195,24 @@ START_TEST(a_replacement_that_cannot_be_stored_rebalances)
 }
 END_TEST
 
+START_TEST(an_id_given_out_is_no_way_around_the_instance)
+{
+	struct req *v[2];
+	stable(v);
+	/* An id for a dynamic member does not make a second one of an instance. */
+	struct req *r = mb_join(&bed, (struct join_how){.client = "c"});
+	ck_code(r, GROUP_MEMBER_ID_REQUIRED);
+	ck_code(mb_join(&bed, (struct join_how){.id = mb_id(r), .instance = "i1"}),
+		GROUP_FENCED_INSTANCE);
+	ck_code(mb_join(&bed, (struct join_how){.id = mb_id(r), .instance = "i2"}),
+		GROUP_UNKNOWN_MEMBER);
+	ck_assert_uint_eq(bed.g.n_members, 2);
+	ck_assert_int_eq(bed.g.state, GROUP_STABLE);
+	ck_parked(mb_join(&bed, (struct join_how){.id = mb_id(r)}));
+	ck_assert_uint_eq(bed.g.n_members, 3);
+}
+END_TEST
+
 Suite *static_suite(void)
 {
 	Suite *s = suite_create("static");
@@ -209,6 +227,7 @@ Suite *static_suite(void)
 	tcase_add_test(t, with_only_absent_static_members_the_phase_is_prolonged);
 	tcase_add_test(t, an_administrator_removes_by_instance);
 	tcase_add_test(t, a_replacement_that_cannot_be_stored_rebalances);
+	tcase_add_test(t, an_id_given_out_is_no_way_around_the_instance);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -11,6 +11,8 @@ START_TEST(topics_are_found)
 	ck_assert_int_eq(subscription_has(m, span_str("a")), SUBSCRIPTION_YES);
 	ck_assert_int_eq(subscription_has(m, span_str("b")), SUBSCRIPTION_NO);
 	ck_assert_int_eq(subscription_has(m, span_str("hu")), SUBSCRIPTION_NO);
+	/* Hubs are found without case, so a client may write their names in any. */
+	ck_assert_int_eq(subscription_has(m, span_str("Hub")), SUBSCRIPTION_YES);
 }
 END_TEST
 

@@ -54,6 +54,32 @@ START_TEST(bytes_come_out_as_they_went_in)
 }
 END_TEST
 
+/* Copied and referred-to bytes in turn; references go as their bytes do. */
+START_TEST(foreign_bytes_keep_their_place)
+{
+	static const size_t piece[] = {1, 7, 1000, NET_BLOCK, sizeof data};
+	struct buf *b = buf_new(sizeof data);
+	memcpy(b->data, data, sizeof data);
+	bool is_foreign = false;
+	for (size_t at = 0; at < sizeof data;) {
+		size_t n = sizeof data - at < 5000 ? sizeof data - at : 5000;
+		enum err e = is_foreign
+				     ? net_queue_put_buf(&queue, b, b->data + at, (uint32_t)n)
+				     : net_queue_put(&queue, &pool, data + at, n);
+		ck_assert_int_eq(e, ERR_OK);
+		is_foreign = !is_foreign;
+		at += n;
+	}
+	ck_assert_uint_gt(atomic_load(&b->refs), 1);
+	mem_fault_at(1);
+	ck_assert_int_eq(net_queue_put_buf(&queue, b, b->data, 10), ERR_NOMEM);
+	mem_fault_at(0);
+	expect(0, sizeof data, piece[_i]);
+	ck_assert_uint_eq(atomic_load(&b->refs), 1);
+	buf_drop(&b);
+}
+END_TEST
+
 START_TEST(failed_allocation_queues_nothing)
 {
 	ck_assert_int_eq(net_queue_put(&queue, &pool, data, 10), ERR_OK);
@@ -84,6 +110,7 @@ Suite *queue_suite(void)
 	TCase *t = tcase_create("queue");
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, bytes_come_out_as_they_went_in, 0, 7);
+	tcase_add_loop_test(t, foreign_bytes_keep_their_place, 0, 5);
 	tcase_add_test(t, failed_allocation_queues_nothing);
 	tcase_add_test(t, pool_keeps_a_bounded_number_of_blocks);
 	suite_add_tcase(s, t);
