@@ -124,20 +124,28 @@ integration() { # flavour
 interop() {
 	say "interop: third-party clients"
 	build release build/sluice || return
-	run_lines interop-http 120 bash test/interop/http.sh
-	run_lines interop-python 240 bash test/interop/python.sh
+	timed 2 run_lines interop-http 120 bash test/interop/http.sh
+	timed 4 run_lines interop-python 240 bash test/interop/python.sh
 	if [ -f build/interop/js/.installed ]; then
-		run_lines interop-js 300 bash test/interop/js.sh
+		timed 5 run_lines interop-js 300 bash test/interop/js.sh
 	else
 		leave_out javascript "needs Node 20" "$(grep -c "^await test(" test/interop/js/*.mjs | awk -F: '{n+=$2} END {print n+0}')"
+		leave_out kafkajs "needs Node 20" "$(grep -c "  await test(" test/interop/kafka/kafkajs.mjs)"
 	fi
+	timed 4 run_lines interop-kafka 300 bash test/interop/kafka.sh
+	[ -f build/interop/kafka/.java ] ||
+		leave_out kafka-java "needs JDK 17 and Maven Central" "$((2 * $(grep -c ' test("' test/interop/kafka/java/Client.java)))"
+	[ -f build/interop/kafka/.go ] ||
+		leave_out kafka-go "needs Go 1.24 and the module proxy" "$(grep -c '		test("' test/interop/kafka/go/main.go)"
 }
 
 fault() {
 	say "faults"
 	build release build/sluice || return
+	local limit=300
+	[ "${1:-}" = long ] && limit=3600
 	for s in test/fault/*.sh; do
-		run_lines "fault-$(basename "$s" .sh)" 300 bash "$s" ${1:-}
+		timed $((limit / 60)) run_lines "fault-$(basename "$s" .sh)" $limit bash "$s" ${1:-}
 	done
 }
 

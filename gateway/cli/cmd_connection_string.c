@@ -46,7 +46,19 @@ static enum err find(const struct cli_args *a, struct cli_target *t, struct err_
 	if (e == ERR_OK && (t->from_data || policy == NULL)) {
 		return e;
 	}
-	if (e == ERR_NOT_FOUND && policy != NULL && hub != NULL) {
+	if (e == ERR_NOT_FOUND && policy != NULL && hub == NULL) {
+		/* Made a moment ago, and not yet in the exported keys? */
+		struct err_detail unused = {{0}};
+		if (cli_target_find(a, NULL, t, &unused) != ERR_OK) {
+			return e;
+		}
+		if (ask_policy(t, NULL, policy, &unused) == ERR_OK) {
+			return ERR_OK;
+		}
+		cli_target_fini(t);
+		return e;
+	}
+	if (e == ERR_NOT_FOUND && policy != NULL) {
 		e = cli_target_find(a, NULL, t, d);	/* not a namespace's policy: the hub's */
 	} else if (e == ERR_OK && strcasecmp(policy, t->cs.key_name) == 0) {
 		return e;

@@ -112,6 +112,30 @@ void groups_describe(struct groups *g, struct groups_op *op)
 
 /* ---- delete --------------------------------------------------------------------------- */
 
+/* Takes the entry out of the table; gives what waited for it. */
+static struct groups_op *forget(struct groups_entry *e)
+{
+	struct groups_op *waiting = e->waiting_first;
+	e->waiting_first = NULL;
+	groups_remove(e);
+	return waiting;
+}
+
+/* What waited for a group that is gone. */
+static void serve_again(struct groups *g, struct groups_op *waiting)
+{
+	while (waiting != NULL) {
+		struct groups_op *next = (struct groups_op *)waiting->msg.next;
+		waiting->msg.next = NULL;
+		if (waiting->kind == GROUPS_DELETE) {
+			groups_delete(g, waiting);
+		} else {
+			groups_serve(g, waiting);
+		}
+		waiting = next;
+	}
+}
+
 /* Groups are deleted one after the other; op->at is the one whose turn it is. */
 void groups_delete(struct groups *g, struct groups_op *op)
 {
@@ -130,6 +154,8 @@ void groups_delete(struct groups *g, struct groups_op *op)
 			return;
 		} else if (e->machine.state != GROUP_EMPTY) {
 			d->code = GROUP_NOT_EMPTY;
+		} else if (!e->has_row && e->offsets.n == 0 && e->writes == 0) {
+			serve_again(g, forget(e));	/* nothing of it is stored */
 		} else {
 			e->drop_wanted = true;
 			e->drop_op = op;
@@ -153,9 +179,7 @@ static void drop_over(struct groups_entry *e, enum err err)
 	e->drop_wanted = false;
 	struct groups_op *waiting = NULL;
 	if (err == ERR_OK) {
-		waiting = e->waiting_first;
-		e->waiting_first = NULL;
-		groups_remove(e);
+		waiting = forget(e);
 	} else {
 		groups_settle(e);
 	}
@@ -163,16 +187,7 @@ static void drop_over(struct groups_entry *e, enum err err)
 		op->u.describe.groups[op->at++].code = op_code_of(err);
 		groups_delete(g, op);
 	}
-	while (waiting != NULL) {
-		struct groups_op *next = (struct groups_op *)waiting->msg.next;
-		waiting->msg.next = NULL;
-		if (waiting->kind == GROUPS_DELETE) {
-			groups_delete(g, waiting);
-		} else {
-			groups_serve(g, waiting);
-		}
-		waiting = next;
-	}
+	serve_again(g, waiting);
 }
 
 void groups_drop(struct groups_entry *e)

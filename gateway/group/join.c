@@ -291,7 +291,9 @@ void group_join(struct group *g, struct groups_op *op, int64_t now_ms)
 	struct group_member *m = is_unknown ? NULL : group_member_find(g, op->member_id);
 	bool is_return = is_unknown && op->instance_id.p != NULL &&
 			 group_member_by_instance(g, op->instance_id) != NULL;
-	bool is_pending = !is_unknown && m == NULL && group_pending_has(g, op->member_id);
+	/* Given out to a dynamic member: an instance does not come in with it. */
+	bool is_pending = !is_unknown && m == NULL && op->instance_id.p == NULL &&
+			  group_pending_has(g, op->member_id);
 	if (code != GROUP_OK) {
 		/* refused below */
 	} else if (!is_return && !has_place(g, m)) {

@@ -1,5 +1,20 @@
 #include "gateway/group/subscription.h"
 
+static uint8_t lower(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
+}
+
+/* As hubs are found: without case. */
+static bool is_same_name(struct span a, struct span b)
+{
+	size_t i = 0;
+	while (i < a.n && i < b.n && lower(a.p[i]) == lower(b.p[i])) {
+		i++;
+	}
+	return i == a.n && i == b.n;
+}
+
 enum subscription_answer subscription_has(struct span metadata, struct span topic)
 {
 	struct rd r = rd_of(metadata);
@@ -18,7 +33,7 @@ enum subscription_answer subscription_has(struct span metadata, struct span topi
 		if (r.bad) {
 			return SUBSCRIPTION_UNREADABLE;
 		}
-		if (span_eq(name, topic)) {
+		if (is_same_name(name, topic)) {
 			answer = SUBSCRIPTION_YES;
 		}
 	}

@@ -9,7 +9,7 @@
 
 enum subscription_answer { SUBSCRIPTION_NO, SUBSCRIPTION_YES, SUBSCRIPTION_UNREADABLE };
 
-/* Is `topic` among the topics of this metadata? Pure. */
+/* Is `topic` among the topics of this metadata, case ignored? Pure. */
 enum subscription_answer subscription_has(struct span metadata, struct span topic);
 
 #endif

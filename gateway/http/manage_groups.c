@@ -316,6 +316,8 @@ static void put_assignment(struct str *out, struct span assignment)
 	for (uint32_t i = 0; i < topics && !r.bad; i++) {
 		struct span name = rd_span(&r, rd_u16(&r));
 		uint32_t n = rd_u32(&r);
+		/* A member may say anything, and the name is repeated for each partition. */
+		r.bad = r.bad || name.n > LIMIT_HUB_NAME;
 		for (uint32_t k = 0; k < n && !r.bad; k++) {
 			uint32_t partition = rd_u32(&r);
 			if (!r.bad) {

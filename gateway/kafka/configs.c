@@ -225,6 +225,7 @@ static bool make_rows(struct kafka_request *r, struct rows *rows)
 		row->name = kafka_text(s->name);
 		row->value = kafka_text(value);
 		row->read_only = true;
+		row->is_default = !is_set;
 		row->config_source = is_set ? SOURCE_STATIC_BROKER : SOURCE_DEFAULT;
 		row->config_type = s->type;
 		row->documentation = q->include_documentation ? kafka_text(s->about) : kafka_null();

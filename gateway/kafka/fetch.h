@@ -16,6 +16,8 @@ enum {
 	 * long one request keeps its loop. */
 	FETCH_MADE_MAX = 8 << 20,
 	FETCH_WAIT_MAX_MS = 5 * 60 * 1000,
+	/* An answer may have so much whatever others hold. */
+	FETCH_LEAST = 256 << 10,
 };
 
 enum fetch_state {

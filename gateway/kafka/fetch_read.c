@@ -8,13 +8,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "gateway/kafka/fetch.h"
-#include "gateway/wire/records.h"
 #include "gateway/wire/to_kafka.h"
-
-enum {
-	ZSTD_SINCE = 10, /* version of Fetch that may be answered with it */
-	UNSUPPORTED_COMPRESSION_TYPE = 76,
-};
 
 void fetch_unread_add(struct fetch *f, struct fetch_part *part)
 {
@@ -76,7 +70,8 @@ static bool has_room(struct fetch *f, struct fetch_part *part, size_t n)
 		f->is_full = true; /* other answers of the connection count, too */
 	} else if (f->bytes > 0 && (n > f->limit || f->bytes > f->limit - n)) {
 		f->is_full = true;
-	} else if (f->bytes > 0 && (n > answers->max || budget_used(answers) > answers->max - n)) {
+	} else if (f->bytes > 0 && f->bytes + n > FETCH_LEAST &&
+		   (n > answers->max || budget_used(answers) > answers->max - n)) {
 		f->is_full = true; /* clients are slow to take what they asked for */
 	} else if (f->n_held == FETCH_BATCHES) {
 		f->is_full = true;
@@ -125,14 +120,6 @@ static void unmake(struct fetch *f, struct fetch_part *part, struct fetch_held *
 	str_fini(&h->made);
 }
 
-static bool is_too_new(const struct kafka_request *r, const struct store_batch *b)
-{
-	struct batch_head head;
-	return r->version < ZSTD_SINCE && b->encoding == BATCH_KAFKA &&
-	       batch_head_read(b->batch, &head) == ERR_OK &&
-	       (head.attributes & RECORDS_CODEC_MASK) == RECORDS_ZSTD;
-}
-
 static void keep(struct fetch *f, struct fetch_part *part, const struct store_batch *b,
 		 const struct fetch_held *h)
 {
@@ -160,15 +147,6 @@ static bool take(struct fetch *f, struct fetch_part *part, const struct store_ba
 	struct fetch_held h = {.bytes = b->batch, .part = (uint32_t)(part - f->parts)};
 	if (b->base_seq + b->count <= part->at) {
 		part_trouble(f, part, ERR_CORRUPT); /* a read that leads nowhere */
-		return false;
-	}
-	if (is_too_new(part->r, b)) {
-		if (part->n_held == 0) {
-			fetch_part_fail(f, part, (enum kafka_code)UNSUPPORTED_COMPRESSION_TYPE);
-		} else {
-			part->state = FETCH_DONE;
-			f->is_ready = true;
-		}
 		return false;
 	}
 	if (!has_room(f, part, h.bytes.n)) {
@@ -312,9 +290,14 @@ static void on_read(struct msg *m)
 	if (f->is_done || r->was_cancelled) {
 		store_batches_drop(&read->op.out);
 	} else {
-		/* What is below the high watermark is there. */
-		enum err e =
-			read->op.err == ERR_OK && read->op.out.n == 0 ? ERR_CORRUPT : read->op.err;
+		enum err e = read->op.err;
+		if (e == ERR_OK && read->op.out.n == 0) {
+			/* What is below the high watermark is there, unless its time was over. */
+			struct store_position at;
+			store_partition_position(part->partition, &at);
+			e = at.deleted ? ERR_NOT_FOUND
+			    : part->at < at.first_seq ? ERR_RANGE : ERR_CORRUPT;
+		}
 		(void)take_all(f, part, e, &read->op.out);
 	}
 	if (!f->is_done) {

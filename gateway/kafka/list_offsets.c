@@ -142,6 +142,13 @@ static enum err examine(struct lookup *k, struct store_batches *b)
 	enum err e = ERR_CORRUPT; /* a read that leads nowhere */
 	if (b->n > 0 && b->v[0].base_seq + b->v[0].count > k->at) {
 		e = find_in(k, &b->v[0], &offset, &timestamp);
+	} else if (b->n == 0) {
+		struct store_position at;
+		store_partition_position(k->part->partition, &at);
+		if (at.deleted || k->at < at.first_seq) {
+			/* Gone since it was found. */
+			return at.deleted ? ERR_NOT_FOUND : ERR_OK;
+		}
 	}
 	if (e == ERR_OK) {
 		set_offset(k->part, offset, timestamp);

@@ -78,7 +78,8 @@ static enum err authenticate(struct kafka_conn *c, struct span token, struct err
 	if (e != ERR_OK) {
 		return e;
 	}
-	if (c->user[0] != '\0' && strcmp(c->user, grant.policy) != 0) {
+	if (c->grants.n > 0 && (strcmp(c->user, grant.policy) != 0 ||
+				strcmp(c->grants.v[0]->policy_hub, grant.policy_hub) != 0)) {
 		return err_set(d, ERR_UNAUTHORIZED,
 			       "re-authentication may not change who the connection is");
 	}

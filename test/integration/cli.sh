@@ -63,7 +63,7 @@ same() {
 }
 
 start() {
-	"$bin" serve --data data --amqps 127.0.0.1:0 --https 127.0.0.1:0 --metrics 127.0.0.1:0 "$@" \
+	"$bin" serve --data data --amqps 127.0.0.1:0 --https 127.0.0.1:0 --kafka 127.0.0.1:0 --metrics 127.0.0.1:0 "$@" \
 		>ready 2>>log &
 	server=$!
 	for _ in $(seq 200); do

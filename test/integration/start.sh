@@ -17,7 +17,7 @@ refused() {
 		not_ok "$name" "status $status: $(tr '\n' ' ' <"$WORK_DIR/err" | head -c 400)"
 	fi
 }
-free="--amqps 127.0.0.1:0 --https 127.0.0.1:0 --metrics 127.0.0.1:0"
+free="--amqps 127.0.0.1:0 --https 127.0.0.1:0 --kafka 127.0.0.1:0 --metrics 127.0.0.1:0"
 
 began=$(date +%s%N)
 server_start --hub events:4 || { not_ok "starts" "$(tail -n 3 "$WORK_DIR/log")"; finish; }
@@ -31,7 +31,7 @@ loose=$(find "$DATA" -type f ! -name ca.pem -perm /077 | head -n 3)
 
 # shellcheck disable=SC2086
 refused "data directory in use" "in use" --data "$DATA" $free
-refused "port taken" "$AMQPS|in use" --data "$WORK_DIR/d2" --amqps "$AMQPS" --https 127.0.0.1:0 --metrics 127.0.0.1:0
+refused "port taken" "$AMQPS|in use" --data "$WORK_DIR/d2" --amqps "$AMQPS" --https 127.0.0.1:0 --kafka 127.0.0.1:0 --metrics 127.0.0.1:0
 # shellcheck disable=SC2086
 refused "plaintext on all addresses" "allow-plaintext" --data "$WORK_DIR/d3" $free --amqp 0.0.0.0:0
 # shellcheck disable=SC2086

@@ -1,7 +1,7 @@
 # Sourced by test scripts: a real `sluice serve` of their own, on free loopback
 # ports, in a temporary directory, stopped by its process id.
 #
-# server_start [flags]  sets SERVER_PID, DATA, AMQPS, AMQP, HTTPS, METRICS, CA
+# server_start [flags]  sets SERVER_PID, DATA, AMQPS, AMQP, HTTPS, KAFKA, METRICS, CA
 # server_stop [signal]  waits for the end and gives its status
 # ok NAME / not_ok NAME reason; finish exits with 1 when anything was not ok
 
@@ -16,7 +16,7 @@ server_field() { sed -n 's/.*"'"$1"'":"\([^"]*\)".*/\1/p' "$WORK_DIR/ready"; }
 server_start() {
 	: >"$WORK_DIR/ready"
 	"$SLUICE_BIN" serve --data "$DATA" --amqps 127.0.0.1:0 --https 127.0.0.1:0 \
-		--metrics 127.0.0.1:0 --amqp 127.0.0.1:0 "$@" \
+		--metrics 127.0.0.1:0 --amqp 127.0.0.1:0 --kafka 127.0.0.1:0 "$@" \
 		>"$WORK_DIR/ready" 2>>"$WORK_DIR/log" &
 	SERVER_PID=$!
 	for _ in $(seq 1 300); do
@@ -28,9 +28,10 @@ server_start() {
 	AMQPS=$(server_field amqps)
 	AMQP=$(server_field amqp)
 	HTTPS=$(server_field https)
+	KAFKA=$(server_field kafka)
 	METRICS=$(server_field metrics)
 	CA=$(server_field ca)
-	export AMQPS AMQP HTTPS METRICS CA DATA
+	export AMQPS AMQP HTTPS KAFKA METRICS CA DATA
 }
 
 server_stop() {

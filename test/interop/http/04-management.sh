@@ -30,7 +30,7 @@ for member in retention retentionMs retentionBytes cleanup; do
 	expect "hub_create_without_$member" 400 -H "$BASIC" -X PUT -d "{\"$member\":0}" "$API/hubs/other"
 	has "hub_create_names_$member" "unknown member '$member'" body
 done
-expect hub_bad_name 400 -H "$BASIC" -X PUT -d '{}' "$API/hubs/-bad"
+expect hub_bad_name 400 -H "$BASIC" -X PUT -d '{}' "$API/hubs/bad%20name"
 expect hub_of_nobody 404 -H "$BASIC" "$API/hubs/there-is-none"
 expect hub_needs_credentials 401 "$api"
 expect send_to_hub_with_slash 201 -H "$BASIC" -d x "$BASE/$hub/messages"

@@ -277,6 +277,67 @@ START_TEST(bad_frames_end_the_connection)
 }
 END_TEST
 
+/* Reads frames until one with this correlation; all before it come in order. */
+static void expect_answers(int fd, int32_t first, int32_t last)
+{
+	static uint8_t b[4 << 20];
+	for (int32_t i = first; i <= last; i++) {
+		ck_assert_uint_gt(read_frame(fd, b, sizeof b), 0);
+		ck_assert_int_eq((int32_t)get_u32(b), i);
+	}
+}
+
+/* A request that would never get its memory is refused when it is announced. */
+START_TEST(more_than_there_is_memory_for)
+{
+	int16_t code;
+	int fd = login("RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
+	size_t max = fix.front->partials.max;
+	fix.front->partials.max = 2 << 20;
+	uint8_t size[4];
+	put_u32(size, (1 << 20) + 1);
+	write_all(fd, size, sizeof size);
+	expect_end(fd);
+	fix.front->partials.max = max;
+}
+END_TEST
+
+/* Large answers behind one that waits: they come all, in order, though they are
+ * not made all at once. */
+START_TEST(large_answers_behind_one_that_waits)
+{
+	enum { N = 40, TOPICS = 4000 };
+	int16_t code;
+	int fd = login("RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
+	struct kafka_fetch_request_partition p = {.partition_max_bytes = 1};
+	struct kafka_fetch_request_topic t = {
+		.topic = kafka_text("events"), .partitions = &p, .n_partitions = 1};
+	struct kafka_fetch_request f = {
+		.max_wait_ms = 300, .min_bytes = 1, .topics = &t, .n_topics = 1};
+	struct str out = {0};
+	add(&out, 1, 4, 3, &f);
+	struct kafka_metadata_request_topic *topics = calloc(TOPICS, sizeof *topics);
+	ck_assert_ptr_nonnull(topics);
+	for (int i = 0; i < TOPICS; i++) {
+		topics[i].name = kafka_text("events");
+	}
+	struct kafka_metadata_request m = {.topics = topics, .n_topics = TOPICS};
+	for (int32_t i = 0; i < N; i++) {
+		add(&out, 3, 5, 4 + i, &m);
+	}
+	write_all(fd, out.p, out.len);
+	expect_answers(fd, 3, 3 + N);
+	free(topics);
+	str_fini(&out);
+	close(fd);
+	for (int i = 0; i < 100 && budget_used(&fix.front->answers) != 0; i++) {
+		usleep(20000);
+	}
+	ck_assert_uint_eq(budget_used(&fix.front->answers), 0);
+	ck_assert_uint_eq(budget_used(core_inflight(fix.core)), 0);
+}
+END_TEST
+
 Suite *conn_suite(void)
 {
 	Suite *s = suite_create("conn");
@@ -290,6 +351,8 @@ Suite *conn_suite(void)
 	tcase_add_test(t, unknown_api_versions_version);
 	tcase_add_test(t, every_cut_of_the_bytes);
 	tcase_add_test(t, bad_frames_end_the_connection);
+	tcase_add_test(t, more_than_there_is_memory_for);
+	tcase_add_test(t, large_answers_behind_one_that_waits);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -51,6 +51,20 @@ START_TEST(its_time_comes)
 }
 END_TEST
 
+START_TEST(the_token_expires)
+{
+	int64_t begun = clock_mono_ms();
+	bed.conn->expires_ms = clock_wall_ms() + 100;
+	struct bed_fetch q = all(60000, 1);
+	struct kafka_request *r = bed_fetch_begin(&q);
+	ck_assert(!r->is_answered);
+	fix_wait(&bed.fix, r);
+	(void)fix_answer(r, &bed.arena);
+	ck_assert_int_lt(clock_mono_ms() - begun, 30000);
+	bed.conn->expires_ms = INT64_MAX;
+}
+END_TEST
+
 /* What comes is gathered, in whichever partition, until it is enough. */
 static void gather(void)
 {
@@ -264,6 +278,7 @@ Suite *fetch_wait_suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, new_events_wake_it);
 	tcase_add_test(t, its_time_comes);
+	tcase_add_test(t, the_token_expires);
 	tcase_add_test(t, events_are_gathered);
 	tcase_add_test(t, events_are_gathered_from_disk);
 	tcase_add_test(t, what_was_gathered_comes_when_time_is_over);

@@ -233,6 +233,47 @@ START_TEST(pipelined_requests_keep_their_order)
 }
 END_TEST
 
+/* Batches that take long to check: others have their turn in between. */
+static struct kafka_request *begin_long(struct span batch, bool has_acks)
+{
+	enum { N = 40 };
+	struct kafka_produce_request_partition p[N];
+	for (int i = 0; i < N; i++) {
+		p[i] = (struct kafka_produce_request_partition){.records = {.s = batch}};
+	}
+	struct kafka_produce_request_topic t = {
+		.name = kafka_text("events"), .partition_data = p, .n_partition_data = N};
+	struct kafka_produce_request q = {.transactional_id = kafka_null(),
+					  .acks = has_acks ? -1 : 0,
+					  .topic_data = &t,
+					  .n_topic_data = 1};
+	return fix_begin(bed.conn, KAFKA_API_Produce, 8, &q);
+}
+
+START_TEST(a_long_request_is_begun_piece_by_piece)
+{
+	struct span b = bed_pack(batch_of(50000), RECORDS_GZIP);
+	struct kafka_request *r = begin_long(b, true);
+	ck_assert(bed.conn->is_working);
+	ck_assert(!r->is_answered);
+	fix_wait(&bed.fix, r);
+	ck_assert(!bed.conn->is_working);
+	struct kafka_produce_response *a = fix_answer(r, &bed.arena);
+	for (int i = 0; i < 40; i++) {
+		const struct kafka_produce_response_partition *got =
+			&a->responses[0].partition_responses[i];
+		ck_assert_int_eq(got->error_code, 0);
+		ck_assert_int_eq(got->base_offset, i * INT64_C(50000));
+	}
+	/* Its connection goes: what has not begun never does. */
+	r = begin_long(b, true);
+	ck_assert(bed.conn->is_working);
+	fix_conn_close(&bed.fix, &bed.conn);
+	bed.conn = fix_conn(&bed.fix, "", AUTH_SEND | AUTH_LISTEN | AUTH_MANAGE);
+	ck_assert_uint_eq(budget_used(core_inflight(bed.fix.core)), 0);
+}
+END_TEST
+
 START_TEST(a_repeated_batch_gets_its_first_offset)
 {
 	struct span first = fix_batch(&bed.arena, "p", 2, 5, 77, 0, 0);
@@ -393,6 +434,7 @@ Suite *produce_suite(void)
 	tcase_add_test(t, rights_are_needed);
 	tcase_add_test(t, without_acks_there_is_no_answer);
 	tcase_add_test(t, pipelined_requests_keep_their_order);
+	tcase_add_test(t, a_long_request_is_begun_piece_by_piece);
 	tcase_add_test(t, a_repeated_batch_gets_its_first_offset);
 	tcase_add_test(t, many_hubs);
 	tcase_add_test(t, a_deleted_hub);
