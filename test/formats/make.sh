@@ -23,6 +23,13 @@ curl -sSf --cacert "$CA" -H "Authorization: $(cli token --hub alpha)" -H 'Conten
 head -c 900000 /dev/zero | tr '\0' z >"$WORK_DIR/big"
 for _ in $(seq 1 20); do cli send beta --whole "$WORK_DIR/big" 2>/dev/null; done
 seq 201 300 | cli send alpha --partition 0 2>/dev/null
+# Rows: an idempotent producer, a group with committed offsets.
+kafka() {
+	kcat -b "localhost:${KAFKA##*:}" -X security.protocol=SASL_SSL -X sasl.mechanisms=PLAIN -X "ssl.ca.location=$CA" \
+		-X sasl.username='$ConnectionString' -X "sasl.password=$(cli connection-string)" "$@"
+}
+seq 1 30 | kafka -P -t beta -p 0 -z zstd -X enable.idempotence=true
+kafka -G readers -e -q -X auto.offset.reset=earliest beta >/dev/null 2>&1
 sleep 2
 for h in alpha beta; do cli receive "$h" --from earliest --json | sort; done >"$WORK_DIR/all"
 server_stop KILL || true

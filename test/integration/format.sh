@@ -18,6 +18,10 @@ for kept in test/formats/*.tar.xz; do
 	fi
 	cli group list alpha | grep -q audit && ok "$name: groups" || not_ok "$name: groups"
 	cli policy show sender --hub alpha >/dev/null && ok "$name: policies" || not_ok "$name: policies"
+	if [ "$name" != v1 ]; then
+		cli group show readers | grep -q '^beta .* 50  *50  *0 ' && ok "$name: committed offsets" ||
+			not_ok "$name: committed offsets" "$(cli group show readers | tail -n 1)"
+	fi
 	cli hub list | grep -q gone && not_ok "$name: a deleted hub stays away" || ok "$name: a deleted hub stays away"
 	printf 'more\n' | cli send alpha --partition 0 2>/dev/null
 	cli receive alpha --partition 0 --from sequence=300 2>/dev/null | grep -q more && ok "$name: goes on" || not_ok "$name: goes on"
