@@ -17,7 +17,8 @@
 
 static const char name_lock[] = "LOCK";
 static const char name_version[] = "VERSION";
-static const char name_version_new[] = "VERSION.new";
+static const char name_version_new[] = "VERSION.new";	/* a founding under way */
+static const char name_version_next[] = "VERSION.next";	/* a relabelling */
 static const char name_clean[] = "CLEAN";
 static const char name_volume[] = "volume";
 
@@ -202,16 +203,17 @@ static enum err begin_founding(struct store_dir *dir, uint64_t node_id, uint32_t
 }
 
 /* What this program writes is in its own format from now on, which older
- * programs must refuse. */
+ * programs must refuse. What an interrupted one leaves must not be taken for a
+ * founding, whose volume is removed. */
 static enum err relabel(struct store_dir *dir, struct err_detail *d)
 {
 	char text[STORE_VERSION_TEXT_MAX];
 	store_version_print(dir, text);
-	enum err e = write_file(dir, name_version_new, text, d);
+	enum err e = write_file(dir, name_version_next, text, d);
 	if (e != ERR_OK) {
 		return e;
 	}
-	if (renameat(dir->fd, name_version_new, dir->fd, name_version) != 0) {
+	if (renameat(dir->fd, name_version_next, dir->fd, name_version) != 0) {
 		return fail(dir, "name its VERSION file", d);
 	}
 	log_info("STORE-UPGRADED", "dir=%s from=%u to=%d", log_quote(dir->path), dir->version,

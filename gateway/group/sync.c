@@ -5,6 +5,13 @@
 #include "gateway/group/machine_priv.h"
 #include "gateway/group/op_memory.h"
 
+/* A list of more entries than there can be members is no list of members; going
+ * through it would keep all other groups waiting. */
+static bool is_list_too_long(const struct group *g, uint32_t n)
+{
+	return n > g->n_members + g->n_pending + g->config->max_members;
+}
+
 /* ---- sync -------------------------------------------------------------------------- */
 
 static int16_t sync_check(const struct group *g, const struct groups_op *op)
@@ -40,6 +47,9 @@ static const struct groups_assignment *assignment_of(const struct groups_op *op,
 static int16_t take_assignments(struct group *g, const struct groups_op *op)
 {
 	int16_t code = GROUP_OK;
+	if (is_list_too_long(g, op->u.sync.n_assignments)) {
+		return GROUP_INVALID_REQUEST;
+	}
 	for (size_t i = 0; i < g->n_members && code == GROUP_OK; i++) {
 		struct group_member *m = g->members[i];
 		const struct groups_assignment *a = assignment_of(op, m->id);
@@ -154,6 +164,10 @@ void group_leave(struct group *g, struct groups_op *op, int64_t now_ms)
 {
 	assert(g->saving == GROUP_SAVE_NONE);
 	size_t before = g->n_members;
+	if (is_list_too_long(g, op->u.leave.n_members)) {
+		group_refuse(g, op, GROUP_INVALID_REQUEST);
+		return;
+	}
 	for (uint32_t i = 0; i < op->u.leave.n_members; i++) {
 		op->u.leave.members[i].code = leave_one(g, &op->u.leave.members[i]);
 	}

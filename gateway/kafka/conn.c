@@ -41,8 +41,9 @@ void kafka_conn_fail(struct kafka_conn *c, enum err e, const char *what, const c
 
 static void drop_frame(struct kafka_conn *c)
 {
-	budget_give(&c->front->partials, c->frame_reserved);
+	budget_give(&c->front->partials, c->frame_partial);
 	budget_give(core_inflight(c->front->core), c->frame_reserved);
+	c->frame_partial = 0;
 	c->frame_reserved = 0;
 	c->n_length = 0;
 	buf_drop(&c->frame);
@@ -155,32 +156,36 @@ static void pause(struct kafka_conn *c)
 	}
 }
 
-/* Memory for more of the frame: first a little, then steps, doubling. False: the
- * budget is spent at present. */
-static bool frame_grow(struct kafka_conn *c)
+/* Memory for more of the frame: first a little, then steps, doubling. One that
+ * has arrived whole (`n` more bytes are here) does not have to wait for those that
+ * come slowly. False: the budget is spent at present. */
+static bool frame_grow(struct kafka_conn *c, size_t n)
 {
 	size_t have = c->frame != NULL ? c->frame->cap : 0;
 	size_t want = have == 0 ? KAFKA_FRAME_FIRST : have < STEP ? STEP : have * 2;
-	want = want < c->frame_size ? want : c->frame_size;
+	bool is_whole = have == 0 && n >= c->frame_size;
+	want = want < c->frame_size && !is_whole ? want : c->frame_size;
 	/* Twice: batches are copied out of the frame. */
 	uint32_t more = (uint32_t)(2 * (want - have));
+	uint32_t partial = is_whole ? 0 : more;
 	struct budget *all = core_inflight(c->front->core);
 	if (!budget_take(all, more)) {
 		metric_inc(METRIC_BUDGET_REFUSED);
 		return false;
 	}
-	if (!budget_take(&c->front->partials, more)) {
+	if (!budget_take(&c->front->partials, partial)) {
 		budget_give(all, more);
 		metric_inc(METRIC_BUDGET_REFUSED);
 		return false;
 	}
 	struct buf *b = buf_new(want);
 	if (b == NULL) {
-		budget_give(&c->front->partials, more);
+		budget_give(&c->front->partials, partial);
 		budget_give(all, more);
 		return false;
 	}
 	c->frame_reserved += more;
+	c->frame_partial += partial;
 	if (c->frame != NULL) {
 		memcpy(b->data, c->frame->data, c->frame->len);
 		b->len = c->frame->len;
@@ -231,10 +236,11 @@ static void on_frame(struct kafka_conn *c)
 		on_raw_token(c);
 		return;
 	}
-	budget_give(&c->front->partials, c->frame_reserved);
+	budget_give(&c->front->partials, c->frame_partial);
 	struct buf *frame = c->frame;
 	size_t reserved = c->frame_reserved;
 	c->frame = NULL;
+	c->frame_partial = 0;
 	c->frame_reserved = 0;
 	c->n_length = 0;
 	kafka_request_begin(c, frame, reserved);
@@ -260,7 +266,7 @@ static size_t take(struct kafka_conn *c, const uint8_t *p, size_t n)
 	size_t used = 0;
 	while (used < n && !c->is_closing && !c->is_stopping) {
 		if (c->n_length < sizeof c->length) {
-			if (!has_place(c)) {
+			if (c->n_length == 0 && !has_place(c)) {
 				break;
 			}
 			c->length[c->n_length++] = p[used++];
@@ -269,7 +275,8 @@ static size_t take(struct kafka_conn *c, const uint8_t *p, size_t n)
 			}
 			continue;
 		}
-		if ((c->frame == NULL || c->frame->len == c->frame->cap) && !frame_grow(c)) {
+		if ((c->frame == NULL || c->frame->len == c->frame->cap) &&
+		    !frame_grow(c, n - used)) {
 			break;
 		}
 		size_t room = c->frame->cap - c->frame->len;

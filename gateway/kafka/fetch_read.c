@@ -65,13 +65,14 @@ static bool has_room(struct fetch *f, struct fetch_part *part, size_t n)
 {
 	const struct kafka_conn *c = part->r->conn;
 	const struct budget *answers = &c->front->answers;
+	size_t all = answers->max / 4 * 3; /* the rest is for other answers */
 	size_t most = (size_t)c->front->options.max_fetch_bytes;
 	if (c->fetch_held > 0 && (n > most || c->fetch_held > most - n)) {
 		f->is_full = true; /* other answers of the connection count, too */
 	} else if (f->bytes > 0 && (n > f->limit || f->bytes > f->limit - n)) {
 		f->is_full = true;
 	} else if (f->bytes > 0 && f->bytes + n > FETCH_LEAST &&
-		   (n > answers->max || budget_used(answers) > answers->max - n)) {
+		   (n > all || budget_used(answers) > all - n)) {
 		f->is_full = true; /* clients are slow to take what they asked for */
 	} else if (f->n_held == FETCH_BATCHES) {
 		f->is_full = true;

@@ -70,7 +70,7 @@ enum {
 	 * connection begins no more. */
 	KAFKA_HELD_MAX = 4 << 20,
 	KAFKA_LONG = 8,			/* requests under way whose answers list much */
-	KAFKA_ANSWER_LARGE = 256 << 10,	/* from here an answer without records is charged */
+	KAFKA_ANSWER_LARGE = 1 << 20,	/* from here an answer without records is charged */
 	KAFKA_FRAME_FIRST = 16 << 10,	/* memory of a frame before its bytes come */
 	KAFKA_FRAME_MS = 60000,		/* a frame begun has arrived by then */
 	KAFKA_SENDERS = 64,		/* hubs whose senders a connection keeps */
@@ -134,6 +134,7 @@ struct kafka_conn {
 	struct buf *frame;
 	uint32_t frame_size;		/* announced */
 	uint32_t frame_reserved;
+	uint32_t frame_partial;		/* of it, what counts in `partials` */
 	int64_t frame_by_ms;
 	bool is_paused;			/* reading is, for want of memory or places */
 	bool is_resuming;

@@ -131,7 +131,7 @@ static const struct {
 	{"[]", "must be a JSON object"},
 	{"{\"shards\":1,}", "line 1"},
 	{"{\"shards\":1,\"shards\":2}", "duplicate"},
-	{"{\"kafka\":\"127.0.0.1:9093\"}", "\"kafka\": unknown setting"},
+	{"{\"peer\":\"127.0.0.1:9093\"}", "\"peer\": unknown setting"},
 	{"{\"config\":\"x\"}", "\"config\": unknown setting"},
 	{"{\"shards\":1.5}", "\"shards\": must be a text"},
 	{"{\"shards\":-1}", "\"shards\": \"-1\" is not a whole number"},

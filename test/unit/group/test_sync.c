@@ -216,6 +216,37 @@ START_TEST(assignments_too_large_are_refused)
 }
 END_TEST
 
+START_TEST(lists_longer_than_any_group_are_refused)
+{
+	static struct groups_assignment a[200];
+	static struct groups_member m[200];
+	struct req *v[2];
+	completing(v);
+	for (size_t i = 0; i < 200; i++) {
+		a[i].member_id = v[i % 2]->op.u.join.member_id;
+		a[i].assignment = span_str("x");
+		m[i].member_id = span_str("nobody");
+	}
+	for (uint32_t more = 2; more-- > 0;) {
+		struct req *l = mb_req(&bed, GROUPS_LEAVE);
+		l->op.u.leave.members = m;
+		l->op.u.leave.n_members = 102 + more;
+		group_leave(&bed.g, &l->op, bed.now);
+		ck_code(l, more != 0 ? GROUP_INVALID_REQUEST : GROUP_OK);
+		ck_assert_int_eq(m[0].code, more != 0 ? GROUP_INVALID_REQUEST : GROUP_UNKNOWN_MEMBER);
+	}
+	struct req *r = mb_req(&bed, GROUPS_SYNC);
+	r->op.member_id = v[0]->op.u.join.member_id;
+	r->op.generation = bed.g.generation;
+	r->op.u.sync.assignments = a;
+	r->op.u.sync.n_assignments = 103;
+	group_sync(&bed.g, &r->op, bed.now);
+	ck_code(r, GROUP_INVALID_REQUEST);
+	ck_assert_int_eq(bed.g.state, GROUP_COMPLETING);
+	ck_assert(!bed.g.wants_save);
+}
+END_TEST
+
 Suite *sync_suite(void)
 {
 	Suite *s = suite_create("sync");
@@ -232,6 +263,7 @@ Suite *sync_suite(void)
 	tcase_add_test(t, a_repeated_sync_takes_the_place_of_the_parked_one);
 	tcase_add_test(t, a_failed_write_is_answered_and_rebalances);
 	tcase_add_test(t, assignments_too_large_are_refused);
+	tcase_add_test(t, lists_longer_than_any_group_are_refused);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -135,6 +135,13 @@ START_TEST(older_format_is_relabelled)
 	ck_assert_int_eq(*digit, '0' + STORE_DIR_VERSION);
 	*digit = '1';
 	write_text(bed_path(&b, "VERSION"), text);
+	/* One that fails looks like no interrupted founding, which would be wiped. */
+	ck_assert_int_eq(mkdir(bed_path(&b, "VERSION.next"), 0700), 0);
+	struct err_detail d;
+	struct stat st;
+	ck_assert_int_eq(bed_try(&b, &d), ERR_IO);
+	ck_assert_int_ne(stat(bed_path(&b, "VERSION.new"), &st), 0);
+	ck_assert_int_eq(rmdir(bed_path(&b, "VERSION.next")), 0);
 	bed_open(&b);
 	bed_close(&b);
 	char again[STORE_VERSION_TEXT_MAX] = "";
