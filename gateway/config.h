@@ -73,6 +73,7 @@ struct config {
 	uint32_t producer_expiry_ms;
 	uint32_t max_groups;
 	uint32_t max_group_members;
+	uint64_t max_group_bytes;
 	uint32_t max_group_offsets;
 	uint32_t link_credit;
 	uint32_t idle_timeout_ms;

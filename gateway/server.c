@@ -142,6 +142,7 @@ static enum err start_kafka(struct server *s, struct err_detail *d)
 		.max_groups = c->max_groups,
 		.max_members = c->max_group_members,
 		.max_offsets = c->max_group_offsets,
+		.max_bytes = c->max_group_bytes,
 	};
 	enum err e = groups_new(&groups, &s->groups, d);
 	if (e != ERR_OK) {

@@ -149,8 +149,9 @@ enum err core_append_done(struct core_append *a)
 	enum err e = a->op.err;
 	if (e == ERR_OK) {
 		metric_inc(METRIC_REQUESTS_OK);
-		metric_add(METRIC_EVENTS_IN, a->op.events);
-		metric_add(METRIC_BYTES_IN, a->bytes);
+		/* What is there already does not come in again. */
+		metric_add(METRIC_EVENTS_IN, a->op.is_repeated ? 0 : a->op.events);
+		metric_add(METRIC_BYTES_IN, a->op.is_repeated ? 0 : a->bytes);
 		hist_add(metric_ack_latency(), (uint64_t)(clock_mono_ns() - a->started_ns));
 	} else if (e == ERR_QUOTA || e == ERR_LIMIT) {
 		metric_inc(METRIC_ERRORS_QUOTA);

@@ -56,6 +56,7 @@ struct groups_options {
 	uint32_t max_groups;
 	uint32_t max_members;		/* per group */
 	uint32_t max_offsets;		/* per group */
+	uint64_t max_bytes;		/* of all groups' members; beyond it no one new; 0: no limit */
 	int64_t sweep_ms;		/* between looks for what has expired; 0: a minute */
 };
 

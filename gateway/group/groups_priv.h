@@ -13,6 +13,7 @@ enum {
 	GROUPS_SWEEP_MS = 60000,
 	/* One portion of a sweep looks at about so many groups and offsets. */
 	GROUPS_SWEEP_PORTION = 4096,
+	GROUPS_PENDING_BYTES = 1024,	/* what an id given out may take */
 	/* Rows that one write deletes: with the longest keys about half a megabyte. */
 	GROUPS_DELETE_ROWS = 2000,
 };
@@ -29,6 +30,7 @@ struct groups_entry {
 	struct committed_table offsets;
 	uint32_t writes;		/* commits and deletions of offsets under way */
 	uint32_t coming;		/* offsets not in the table that those bring */
+	size_t counted;			/* of the coordinator's `bytes` */
 	bool has_row;
 	/* Requests wait, in order, while the group's row is written or it is dropped. */
 	struct groups_op *waiting_first;
@@ -82,6 +84,7 @@ struct groups {
 	struct groups_entry **heap;	/* earliest due first */
 	size_t heap_n, heap_cap;
 	size_t writes;			/* all under way */
+	size_t bytes;			/* of members and pending ids of all groups */
 	bool is_stopping;
 	int64_t sweep_due_ms;
 	bool is_sweeping;

@@ -243,12 +243,27 @@ static bool serve_absent(struct groups *g, struct groups_op *op)
 	}
 }
 
+/* Who is a member already may go on. */
+static bool is_over(const struct groups *g)
+{
+	if (g->options.max_bytes == 0 || g->bytes < g->options.max_bytes) {
+		return false;
+	}
+	log_limited(LOG_WARN, "GROUP-FAILED", "reason=\"members of all groups take %zu bytes\"",
+		    g->bytes);
+	return true;
+}
+
 static void serve_present(struct groups_entry *e, struct groups_op *op)
 {
 	int64_t now_ms = clock_mono_ms();
 	assert(!groups_is_busy(e));
 	switch (op->kind) {
 	case GROUPS_JOIN:
+		if (op->member_id.n == 0 && is_over(e->groups)) {
+			groups_refuse(e->groups, op, GROUP_NOT_AVAILABLE);
+			break;
+		}
 		group_join(&e->machine, op, now_ms);
 		break;
 	case GROUPS_SYNC:

@@ -205,8 +205,16 @@ static void take_out(struct groups_entry *e)
 	}
 }
 
+static void count_bytes(struct groups_entry *e)
+{
+	size_t now = e->machine.bytes + e->machine.n_pending * GROUPS_PENDING_BYTES;
+	e->groups->bytes += now - e->counted;
+	e->counted = now;
+}
+
 void groups_schedule(struct groups_entry *e)
 {
+	count_bytes(e);
 	struct groups *g = e->groups;
 	int64_t due = groups_is_busy(e) ? INT64_MAX : group_deadline(&e->machine);
 	if (due == INT64_MAX) {
@@ -236,5 +244,6 @@ void groups_remove(struct groups_entry *e)
 	}
 	*at = e->next;
 	g->n--;
+	g->bytes -= e->counted;
 	groups_entry_free(&e);
 }

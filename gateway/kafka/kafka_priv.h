@@ -125,6 +125,7 @@ struct kafka_conn {
 	enum kafka_sasl sasl;
 	struct core_grants grants;
 	char user[LIMIT_POLICY_NAME + 1];	/* whom the connection authenticated as; for logs */
+	uint64_t checked_version;	/* of the catalogue in which it was still there */
 	int64_t expires_ms;		/* wall clock; INT64_MAX: never */
 	char software[64];		/* ApiVersions: client software name and version */
 
@@ -253,6 +254,8 @@ static inline enum kafka_code kafka_code_of(enum err e)
 kafka_handler kafka_on_api_versions;		/* api_versions.c */
 kafka_handler kafka_on_sasl_handshake;		/* sasl.c */
 kafka_handler kafka_on_sasl_authenticate;
+/* The policy that the connection authenticated with is no more, or may less. */
+bool kafka_sasl_is_revoked(struct kafka_conn *c);
 /* A bare token after SaslHandshake 0. False: refused, the connection ends. */
 bool kafka_sasl_raw(struct kafka_conn *c, struct span token);
 kafka_handler kafka_on_metadata;		/* metadata.c */

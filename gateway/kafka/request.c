@@ -223,7 +223,7 @@ static void answer_unknown_api_versions(struct kafka_request *r)
 }
 
 /* Before a connection authenticated, only what leads there. */
-static const char *refusal(const struct kafka_conn *c, int16_t key)
+static const char *refusal(struct kafka_conn *c, int16_t key)
 {
 	bool is_sasl = key == API_VERSIONS || key == SASL_HANDSHAKE || key == SASL_AUTHENTICATE;
 	if (c->sasl == KAFKA_SASL_NEW && !is_sasl) {
@@ -234,6 +234,9 @@ static const char *refusal(const struct kafka_conn *c, int16_t key)
 	}
 	if (c->sasl == KAFKA_SASL_DONE && !is_sasl && c->expires_ms <= clock_wall_ms()) {
 		return "the token expired and the client did not authenticate again";
+	}
+	if (c->sasl == KAFKA_SASL_DONE && !is_sasl && kafka_sasl_is_revoked(c)) {
+		return "its policy is gone or may less than it did";
 	}
 	return NULL;
 }

@@ -114,6 +114,27 @@ static enum err on_token(struct kafka_conn *c, struct span token, struct err_det
 	return ERR_OK;
 }
 
+bool kafka_sasl_is_revoked(struct kafka_conn *c)
+{
+	const struct catalog *cat = core_catalog(c->front->core);
+	bool is_there = cat->version == c->checked_version || c->grants.n == 0 || c->user[0] == '\0';
+	if (!is_there) {
+		const struct auth_grant *g = c->grants.v[0];
+		const struct catalog_hub *hub = catalog_hub_find(cat, span_str(g->policy_hub));
+		const struct catalog_policy *p =
+			g->policy_hub[0] == '\0'
+				? catalog_policy_find(cat->policies, cat->n_policies, span_str(c->user))
+			: hub != NULL ? catalog_policy_find(hub->policies, hub->n_policies,
+							    span_str(c->user))
+				      : NULL;
+		/* New keys do not end connections; fewer rights do. */
+		is_there = p != NULL && (g->rights & ~p->rights) == 0;
+		c->checked_version = is_there ? cat->version : c->checked_version;
+	}
+	catalog_drop(&cat);
+	return !is_there;
+}
+
 void kafka_on_sasl_authenticate(struct kafka_request *r)
 {
 	const struct kafka_sasl_authenticate_request *q = r->body;

@@ -163,6 +163,20 @@ START_TEST(the_number_of_groups_is_limited)
 }
 END_TEST
 
+START_TEST(the_memory_of_members_is_limited)
+{
+	gb_close(&bed);
+	bed.options.max_bytes = 1;
+	gb_open(&bed);
+	struct gop *a = gb_stable(&bed, "a");
+	ck_op(&bed, gb_join(&bed, "b", NULL), GROUP_NOT_AVAILABLE);
+	ck_op(&bed, gb_join(&bed, "a", gb_id(a)), GROUP_OK);	/* who is there goes on */
+	ck_op(&bed, gb_leave(&bed, "a", gb_id(a)), GROUP_OK);
+	gb_quiet(&bed);
+	ck_op(&bed, gb_join(&bed, "b", NULL), GROUP_OK);
+}
+END_TEST
+
 START_TEST(parked_operations_are_cancelled_and_answered_once)
 {
 	struct gop *a = gb_stable(&bed, "g");
@@ -404,6 +418,7 @@ Suite *groups_suite(void)
 	tcase_add_test(t, a_failed_write_is_answered_and_can_be_repeated);
 	tcase_add_test(t, the_initial_delay_gathers_members);
 	tcase_add_test(t, the_number_of_groups_is_limited);
+	tcase_add_test(t, the_memory_of_members_is_limited);
 	tcase_add_test(t, parked_operations_are_cancelled_and_answered_once);
 	tcase_add_test(t, cancelling_races_with_answers);
 	tcase_add_test(t, closing_answers_everything);

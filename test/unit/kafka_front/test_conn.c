@@ -170,6 +170,36 @@ START_TEST(right_and_wrong_passwords)
 }
 END_TEST
 
+static bool metadata_is_answered(int fd)
+{
+	struct str out = {0};
+	struct kafka_metadata_request q = {.n_topics = 0};
+	add(&out, 3, 5, 9, &q);
+	write_all(fd, out.p, out.len);
+	str_fini(&out);
+	uint8_t b[1024];
+	return read_frame(fd, b, sizeof b) > 0;
+}
+
+/* A policy's connections end with it, those of others go on. */
+START_TEST(a_deleted_policy_ends_its_connections)
+{
+	int16_t code;
+	int of_hub = login("events/sender", "sender-key-1", &code);
+	ck_assert_int_eq(code, 0);
+	int root = login("RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
+	ck_assert_int_eq(code, 0);
+	ck_assert(metadata_is_answered(of_hub));
+	struct catalog_command del = {
+		.op = CATALOG_POLICY_DELETE, .hub = "events", .policy = {.name = "sender"}};
+	ck_assert_int_eq(fix_command(&fix, &del), ERR_OK);
+	ck_assert(!metadata_is_answered(of_hub));
+	ck_assert(metadata_is_answered(root));
+	close(of_hub);
+	close(root);
+}
+END_TEST
+
 /* The old way: a bare token after SaslHandshake 0. */
 START_TEST(raw_tokens)
 {
@@ -369,6 +399,7 @@ Suite *conn_suite(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, right_and_wrong_passwords);
+	tcase_add_test(t, a_deleted_policy_ends_its_connections);
 	tcase_add_test(t, raw_tokens);
 	tcase_add_test(t, nothing_before_authentication);
 	tcase_add_test(t, another_mechanism_is_refused);
