@@ -125,6 +125,20 @@ see hub-missing 1 "nowhere" "$bin" hub show nowhere
 
 done_by group-create "$bin" group create second readers
 see group-list 0 "^readers" "$bin" group list second
+see group-list-all 0 "^readers *amqp *second *Empty *0 *-" "$bin" group list
+see group-show 0 "^second *2 *- *0 *-" "$bin" group show second readers
+"$bin" receive second --group readers --follow >/dev/null 2>&1 &
+reader=$!
+for _ in $(seq 100); do
+	"$bin" group list | grep -q "^readers .* Active *3 *0" && break
+	sleep 0.1
+done
+see group-readers 0 "^readers *amqp *second *Active *3 *0" "$bin" group list
+see group-reader 0 "^second *1 *0 *0 *0" "$bin" group show second readers
+kill "$reader" 2>/dev/null
+wait "$reader" 2>/dev/null
+see group-show-kafka 1 "no Kafka group" "$bin" group show nobody
+see group-delete-kafka 1 "no Kafka group" "$bin" group delete nobody
 done_by group-delete "$bin" group delete second readers
 see group-delete-again 1 "sluice group delete" "$bin" group delete second readers
 

@@ -128,6 +128,24 @@ timeout 150 /usr/bin/python3 $here/cross.py >"$WORK_DIR/cross.out" 2>"$WORK_DIR/
 cat "$WORK_DIR/cross.out"
 [ -z "${KEEP_ERRORS:-}" ] || cat "$WORK_DIR/cross.err"
 
+# kcat's group has committed two of four events; a member shows while it is there.
+cli group show kcat-once-reader >"$WORK_DIR/group"
+grep -q '^kcat-once  *0  *2  *4  *2 ' "$WORK_DIR/group" && ok "group show: position and lag" ||
+	not_ok "group show: position and lag" "$(tail -n 2 "$WORK_DIR/group" | tr '\n' ' ')"
+cli group list | grep -q '^kcat-once-reader  *kafka  *kcat-once  *Empty  *0  *2 *$' && ok "group list: lag" ||
+	not_ok "group list: lag" "$(cli group list | grep kcat-once)"
+kcat -b "$KAFKA_TLS" -X security.protocol=SASL_SSL -X ssl.ca.location="$CA" -X sasl.mechanism=PLAIN \
+	-X sasl.username="$KAFKA_USER" -X sasl.password="$KAFKA_PASSWORD" -G shown kcat-data >/dev/null 2>&1 &
+member=$!
+for _ in $(seq 100); do
+	cli group show shown 2>/dev/null | grep -q '^rdkafka-.* 4 *$' && break
+	sleep 0.1
+done
+cli group show shown | grep -q '^shown: Stable, generation 1, assignor range' && ok "group show: a member" ||
+	not_ok "group show: a member" "$(cli group show shown | head -n 1)"
+kill "$member"
+wait "$member" 2>/dev/null
+
 # Idempotent producers write while the server is killed, twice.
 LANES=""
 for c in java-3.9 java-4.3 go; do
