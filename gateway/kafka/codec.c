@@ -152,36 +152,36 @@ void kafka_header_write(struct str *out, const struct kafka_api *api,
 
 /* ---- defaults ----------------------------------------------------------- */
 
-static void set_number(const struct kafka_field *f, void *at)
+void kafka_set_number(const struct kafka_field *f, void *at, int64_t number)
 {
 	switch (f->kind) {
 	case KAFKA_BOOL: {
 		bool *v = at;
-		*v = f->def != 0;
+		*v = number != 0;
 		break;
 	}
 	case KAFKA_I8: {
 		int8_t *v = at;
-		*v = (int8_t)f->def;
+		*v = (int8_t)number;
 		break;
 	}
 	case KAFKA_I16: {
 		int16_t *v = at;
-		*v = (int16_t)f->def;
+		*v = (int16_t)number;
 		break;
 	}
 	case KAFKA_I32: {
 		int32_t *v = at;
-		*v = (int32_t)f->def;
+		*v = (int32_t)number;
 		break;
 	}
 	case KAFKA_I64: {
 		int64_t *v = at;
-		*v = f->def;
+		*v = number;
 		break;
 	}
 	default:
-		break;
+		assert(false);
 	}
 }
 
@@ -189,7 +189,7 @@ void kafka_field_default(const struct kafka_field *f, void *s)
 {
 	void *at = kafka_member(s, f->at);
 	if (f->def != 0) {
-		set_number(f, at);
+		kafka_set_number(f, at, f->def);
 	} else if (f->kind == KAFKA_STRING && f->null_from != KAFKA_NEVER) {
 		struct kafka_string *v = at;
 		v->is_null = true;

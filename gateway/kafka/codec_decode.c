@@ -248,36 +248,21 @@ static enum err decode_number(struct decoder *dec, const struct kafka_field *f, 
 	}
 	const uint8_t *p = dec->p;
 	dec->p += size;
-	switch (f->kind) {
-	case KAFKA_BOOL: {
-		bool *v = at;
-		*v = *p != 0;
+	switch (size) {
+	case sizeof(struct kafka_uuid):
+		memcpy(at, p, size);
 		break;
-	}
-	case KAFKA_I8: {
-		int8_t *v = at;
-		*v = (int8_t)*p;
+	case 8:
+		kafka_set_number(f, at, (int64_t)get_u64(p));
 		break;
-	}
-	case KAFKA_I16: {
-		int16_t *v = at;
-		*v = (int16_t)get_u16(p);
+	case 4:
+		kafka_set_number(f, at, (int64_t)get_u32(p));
 		break;
-	}
-	case KAFKA_I32: {
-		int32_t *v = at;
-		*v = (int32_t)get_u32(p);
+	case 2:
+		kafka_set_number(f, at, get_u16(p));
 		break;
-	}
-	case KAFKA_I64: {
-		int64_t *v = at;
-		*v = (int64_t)get_u64(p);
-		break;
-	}
 	default:
-		assert(f->kind == KAFKA_UUID);
-		memcpy(at, p, sizeof(struct kafka_uuid));
-		break;
+		kafka_set_number(f, at, *p);
 	}
 	return ERR_OK;
 }

@@ -102,6 +102,8 @@ static inline size_t kafka_item_size(const struct kafka_field *f)
 
 /* Gives the field its default; the struct is zeroed. */
 void kafka_field_default(const struct kafka_field *f, void *s);
+/* `number` as the field's kind holds it; not for other kinds than numbers and bool. */
+void kafka_set_number(const struct kafka_field *f, void *at, int64_t number);
 
 /* Reads an unsigned varint of up to 32 bits at *p; false when it is cut off or
  * longer. */

@@ -228,7 +228,7 @@ static bool make_rows(struct kafka_request *r, struct rows *rows)
 		row->is_default = !is_set;
 		row->config_source = is_set ? SOURCE_STATIC_BROKER : SOURCE_DEFAULT;
 		row->config_type = s->type;
-		row->documentation = q->include_documentation ? kafka_text(s->about) : kafka_null();
+		row->documentation = q->include_documentation ? kafka_text(s->about) : kafka_string_null();
 		synonym->name = kafka_text(s->broker_name != NULL ? s->broker_name : s->name);
 		synonym->value = row->value;
 		synonym->source = row->config_source;
@@ -331,7 +331,7 @@ void kafka_on_describe_configs(struct kafka_request *r)
 	for (int32_t i = 0; p.results != NULL && i < q->n_resources; i++) {
 		const struct kafka_describe_configs_request_resource *from = &q->resources[i];
 		struct kafka_describe_configs_response_result *to = &p.results[i];
-		to->error_message = kafka_null();
+		to->error_message = kafka_string_null();
 		to->resource_type = from->resource_type;
 		to->resource_name = from->resource_name;
 		bool fine = true;

@@ -240,8 +240,11 @@ bool kafka_topic_name_is_valid(struct span name);
 struct kafka_uuid kafka_topic_id(const struct kafka_front *f, uint32_t hub_id);
 /* 0: not one of ours. */
 uint32_t kafka_topic_of_id(const struct kafka_front *f, const struct kafka_uuid *id);
-struct kafka_string kafka_text(const char *s);	/* borrows */
-struct kafka_string kafka_null(void);
+/* Borrows. */
+static inline struct kafka_string kafka_text(const char *s)
+{
+	return kafka_string_of(span_str(s));
+}
 static inline enum kafka_code kafka_code_of(enum err e)
 {
 	/* -1 would make idempotent producers write twice (KAFKA-14034). */

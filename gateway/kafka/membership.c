@@ -42,8 +42,8 @@ static void join_refuse(struct kafka_request *r, int16_t code, struct span membe
 	struct kafka_join_group_response p = {
 		.error_code = code,
 		.generation_id = NO_GENERATION,
-		.protocol_type = kafka_null(),
-		.protocol_name = kafka_null(),
+		.protocol_type = kafka_string_null(),
+		.protocol_name = kafka_string_null(),
 		.member_id = kafka_str(member_id),
 	};
 	kafka_answer(r, &p);
@@ -127,8 +127,8 @@ static void sync_refuse(struct kafka_request *r, int16_t code)
 {
 	struct kafka_sync_group_response p = {
 		.error_code = code,
-		.protocol_type = kafka_null(),
-		.protocol_name = kafka_null(),
+		.protocol_type = kafka_string_null(),
+		.protocol_name = kafka_string_null(),
 	};
 	kafka_answer(r, &p);
 }

@@ -219,7 +219,7 @@ static void metadata_answer(struct kafka_request *r, const struct metadata *made
 		.node_id = node,
 		.host = kafka_text(l->host),
 		.port = l->port,
-		.rack = kafka_null(),
+		.rack = kafka_string_null(),
 	};
 	struct kafka_metadata_response p = {
 		.brokers = &broker,
@@ -333,10 +333,10 @@ void kafka_on_describe_cluster(struct kafka_request *r)
 		.broker_id = (int32_t)f->options.node_id,
 		.host = kafka_text(l->host),
 		.port = l->port,
-		.rack = kafka_null(),
+		.rack = kafka_string_null(),
 	};
 	struct kafka_describe_cluster_response p = {
-		.error_message = kafka_null(),
+		.error_message = kafka_string_null(),
 		.endpoint_type = q->endpoint_type,
 		.cluster_id = kafka_text(f->cluster_id),
 		.controller_id = (int32_t)f->options.node_id,
@@ -404,7 +404,7 @@ find_coordinator(const struct kafka_request *r, int8_t key_type, struct kafka_st
 		.node_id = (int32_t)r->conn->front->options.node_id,
 		.host = kafka_text(l->host),
 		.port = l->port,
-		.error_message = kafka_null(),
+		.error_message = kafka_string_null(),
 	};
 }
 

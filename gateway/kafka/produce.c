@@ -364,7 +364,7 @@ static bool make_answer(struct kafka_request *r, struct produce *p, struct produ
 			answers->base_offset = -1;
 			answers->log_append_time_ms = -1;
 			answers->log_start_offset = -1;
-			answers->error_message = kafka_null();
+			answers->error_message = kafka_string_null();
 			*parts++ = (struct produce_part){
 				.r = r, .answer = answers++, .topic = ask->name.s};
 		}

@@ -9,7 +9,7 @@
 #include "base/metrics.h"
 #include "gateway/kafka/conn.h"
 
-enum { API_VERSIONS = 18, SASL_HANDSHAKE = 17, SASL_AUTHENTICATE = 36, SIZE_FIELD = 4 };
+enum { PRODUCE = 0, API_VERSIONS = 18, SASL_HANDSHAKE = 17, SASL_AUTHENTICATE = 36, SIZE_FIELD = 4 };
 
 static kafka_handler *const handlers[KAFKA_API_MAX] = {
 	[0] = kafka_on_produce,
@@ -257,6 +257,11 @@ static void run(struct kafka_request *r, struct span frame, size_t body_at)
 		kafka_conn_fail(c, e, r->api->name, d.text);
 		kafka_fail(r, e);
 		return;
+	}
+	if (r->api->key != PRODUCE) {
+		/* Only batches are copied out of a frame. */
+		budget_give(core_inflight(c->front->core), r->reserved / 2);
+		r->reserved -= r->reserved / 2;
 	}
 	handlers[r->api->key](r);
 }

@@ -139,7 +139,7 @@ void kafka_on_sasl_authenticate(struct kafka_request *r)
 {
 	const struct kafka_sasl_authenticate_request *q = r->body;
 	struct kafka_conn *c = r->conn;
-	struct kafka_sasl_authenticate_response p = {.error_message = kafka_null()};
+	struct kafka_sasl_authenticate_response p = {.error_message = kafka_string_null()};
 	struct err_detail d = {""};
 	if (c->sasl != KAFKA_SASL_TOKENS) {
 		p.error_code = KAFKA_ILLEGAL_SASL_STATE;

@@ -99,13 +99,3 @@ uint32_t kafka_topic_of_id(const struct kafka_front *f, const struct kafka_uuid 
 {
 	return memcmp(id->b, f->store_uuid, 12) == 0 ? get_u32(id->b + 12) : 0;
 }
-
-struct kafka_string kafka_text(const char *s)
-{
-	return (struct kafka_string){.s = span_str(s)};
-}
-
-struct kafka_string kafka_null(void)
-{
-	return (struct kafka_string){.is_null = true};
-}

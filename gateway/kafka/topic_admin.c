@@ -50,7 +50,7 @@ static void create_refuse(struct kafka_request *r, struct kafka_create_topics_re
 			  struct refusal why)
 {
 	row->error_code = (int16_t)why.code;
-	row->error_message = why.why != NULL ? kafka_text(why.why) : kafka_null();
+	row->error_message = why.why != NULL ? kafka_text(why.why) : kafka_string_null();
 	row->num_partitions = UNSET;
 	row->replication_factor = UNSET;
 	kafka_refused(r, why.code, "topic", row->name.s);
@@ -269,7 +269,7 @@ void kafka_on_create_topics(struct kafka_request *r)
 	const struct catalog *catalog = core_catalog(r->conn->front->core);
 	for (uint32_t i = 0; i < n; i++) {
 		m->rows[i].name = names[i];
-		m->rows[i].error_message = kafka_null();
+		m->rows[i].error_message = kafka_string_null();
 		struct refusal why = i < LIMIT_HUBS
 					     ? create_check(r, m, i, catalog)
 					     : (struct refusal){KAFKA_POLICY_VIOLATION,
@@ -301,7 +301,7 @@ static void delete_refuse(struct kafka_request *r, struct kafka_delete_topics_re
 			  struct refusal why)
 {
 	row->error_code = (int16_t)why.code;
-	row->error_message = why.why != NULL ? kafka_text(why.why) : kafka_null();
+	row->error_message = why.why != NULL ? kafka_text(why.why) : kafka_string_null();
 	kafka_refused(r, why.code, "topic", row->name.s);
 }
 
@@ -404,7 +404,7 @@ void kafka_on_delete_topics(struct kafka_request *r)
 	}
 	const struct catalog *catalog = core_catalog(r->conn->front->core);
 	for (uint32_t i = 0; i < n; i++) {
-		m->rows[i].error_message = kafka_null();
+		m->rows[i].error_message = kafka_string_null();
 		m->rows[i].name = by_ids ? q->topics[i].name : q->topic_names[i];
 		if (by_ids) {
 			m->rows[i].topic_id = q->topics[i].topic_id;
@@ -447,7 +447,7 @@ static void grow_refuse(struct kafka_request *r,
 			struct kafka_create_partitions_response_result *row, struct refusal why)
 {
 	row->error_code = (int16_t)why.code;
-	row->error_message = why.why != NULL ? kafka_text(why.why) : kafka_null();
+	row->error_message = why.why != NULL ? kafka_text(why.why) : kafka_string_null();
 	kafka_refused(r, why.code, "topic", row->name.s);
 }
 
@@ -546,7 +546,7 @@ void kafka_on_create_partitions(struct kafka_request *r)
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		m->rows[i].name = names[i];
-		m->rows[i].error_message = kafka_null();
+		m->rows[i].error_message = kafka_string_null();
 		struct refusal why = m->twice[i].is_twice
 					     ? (struct refusal){KAFKA_INVALID_REQUEST,
 								"the request names the topic twice"}

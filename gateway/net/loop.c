@@ -154,6 +154,7 @@ static void on_async(uv_async_t *async)
 {
 	struct net_loop *loop = async->data;
 	assert(loop->magic == NET_LOOP_MAGIC);
+	int64_t until_ns = clock_mono_ns() + NET_MESSAGE_NS;
 	for (int round = 0; round < NET_MESSAGE_ROUNDS; round++) {
 		struct msg *m = mailbox_take(&loop->mailbox);
 		if (m == NULL && round > 0) {
@@ -163,6 +164,9 @@ static void on_async(uv_async_t *async)
 		net_loop_settle(loop);
 		if (atomic_load(&loop->ended)) {
 			return;
+		}
+		if (clock_mono_ns() >= until_ns) {
+			break;
 		}
 	}
 	uv_async_send(async);	/* there may be more; sockets first */

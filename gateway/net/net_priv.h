@@ -33,6 +33,7 @@ enum {
 	NET_PEER_MAX = 56,		/* "[" + IPv6 text + "]:65535" */
 	NET_ACCEPT_BUDGET = 64,		/* accepted per wake-up */
 	NET_MESSAGE_ROUNDS = 8,		/* rounds of messages before sockets are looked at again */
+	NET_MESSAGE_NS = 20 * 1000 * 1000,	/* ... and no new round after so long */
 	NET_RECORD_MAX = (16 << 10) + 512,	/* a TLS record with its overhead */
 	NET_PLAIN_BUFFER = NET_READ_BUFFER + NET_RECORD_MAX,
 	NET_GATHER = 128 << 10,		/* ciphertext per send(2) */

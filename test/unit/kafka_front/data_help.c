@@ -45,7 +45,7 @@ struct kafka_request *bed_produce_begin(int16_t version, int16_t acks, const cha
 		.n_partition_data = 1,
 	};
 	struct kafka_produce_request q = {
-		.transactional_id = kafka_null(),
+		.transactional_id = kafka_string_null(),
 		.acks = acks,
 		.timeout_ms = 1000,
 		.topic_data = &t,

@@ -58,7 +58,7 @@ START_TEST(one_request_for_many_partitions)
 		{.name = kafka_text("events"), .partition_data = p, .n_partition_data = 1},
 	};
 	struct kafka_produce_request q = {
-		.transactional_id = kafka_null(), .acks = -1, .topic_data = t, .n_topic_data = 4};
+		.transactional_id = kafka_string_null(), .acks = -1, .topic_data = t, .n_topic_data = 4};
 	struct kafka_produce_response *a =
 		fix_call(&bed.fix, bed.conn, KAFKA_API_Produce, 8, &q, &bed.arena);
 	static const int16_t codes[] = {0, 0, 3, 87, 3, 0};
@@ -80,7 +80,7 @@ END_TEST
 
 START_TEST(a_request_of_nothing)
 {
-	struct kafka_produce_request q = {.transactional_id = kafka_null(), .acks = 1};
+	struct kafka_produce_request q = {.transactional_id = kafka_string_null(), .acks = 1};
 	struct kafka_produce_response *a =
 		fix_call(&bed.fix, bed.conn, KAFKA_API_Produce, 9, &q, &bed.arena);
 	ck_assert_int_eq(a->n_responses, 0);
@@ -243,7 +243,7 @@ static struct kafka_request *begin_long(struct span batch, bool has_acks)
 	}
 	struct kafka_produce_request_topic t = {
 		.name = kafka_text("events"), .partition_data = p, .n_partition_data = N};
-	struct kafka_produce_request q = {.transactional_id = kafka_null(),
+	struct kafka_produce_request q = {.transactional_id = kafka_string_null(),
 					  .acks = has_acks ? -1 : 0,
 					  .topic_data = &t,
 					  .n_topic_data = 1};
@@ -355,7 +355,7 @@ START_TEST(memory_is_short)
 	struct kafka_produce_request_topic t = {
 		.name = kafka_text("events"), .partition_data = &p, .n_partition_data = 1};
 	struct kafka_produce_request q = {
-		.transactional_id = kafka_null(), .acks = -1, .topic_data = &t, .n_topic_data = 1};
+		.transactional_id = kafka_string_null(), .acks = -1, .topic_data = &t, .n_topic_data = 1};
 	bool fired = true;
 	for (long n = 1; fired; n++) {
 		fix_conn_close(&bed.fix, &bed.conn);
@@ -378,7 +378,7 @@ END_TEST
 static struct kafka_init_producer_id_response *init_id(int16_t version, const char *txn)
 {
 	struct kafka_init_producer_id_request q = {
-		.transactional_id = txn != NULL ? kafka_text(txn) : kafka_null(),
+		.transactional_id = txn != NULL ? kafka_text(txn) : kafka_string_null(),
 		.producer_id = 5,
 		.producer_epoch = 3,
 	};
@@ -411,7 +411,7 @@ START_TEST(producer_ids_are_refused)
 	fix_conn_close(&bed.fix, &bed.conn);
 	bed.conn = fix_conn(&bed.fix, "events", AUTH_SEND);
 	ck_assert_int_eq(init_id(4, NULL)->error_code, 0);
-	struct kafka_init_producer_id_request q = {.transactional_id = kafka_null()};
+	struct kafka_init_producer_id_request q = {.transactional_id = kafka_string_null()};
 	(void)fix_begin(bed.conn, KAFKA_API_InitProducerId, 4, &q);
 }
 END_TEST
