@@ -23,12 +23,10 @@ leave_out() { # name, reason, how many tests
 	echo "left out: $1: $2"
 }
 
-# Counts a Check runner's closing line; a runner that dies counts as one failure.
-run_check() { # label, binary
-	local log="$logs/$1.log"
-	timeout 280 "$2" >"$log" 2>&1
-	local status=$?
-	local line
+# Counts a Check runner's closing line; a runner that died counts as one failure.
+count_check() { # label
+	local log="$logs/$1.log" status line
+	status=$(cat "$logs/$1.status")
 	line=$(grep -aE '^[0-9]+%: Checks: ' "$log" | tail -n 1)
 	if [ -z "$line" ]; then
 		note_failure "$1 (status $status)"
@@ -90,9 +88,17 @@ unit() { # flavour
 	say "unit and protocol tests ($1)"
 	sanitize
 	build "$1" unit-bins || return
-	for t in "build/$1"/test/test_*; do
-		case $t in *.d) continue ;; esac
-		run_check "$1-$(basename "$t")" "$t"
+	local names
+	names=$(find "build/$1/test" -name 'test_*' ! -name '*.d' -printf '%f\n' | sort)
+	# As many runners beside each other as there are cores, the long ones first.
+	{
+		echo "$names" | grep -E '_(volume|wire|group)$'
+		echo "$names" | grep -vE '_(volume|wire|group)$'
+	} | xargs -P "$jobs" -I{} sh -c \
+		'timeout 280 "build/$1/test/$2" >"$3/$1-$2.log" 2>&1; echo $? >"$3/$1-$2.status"' \
+		_ "$1" {} "$logs"
+	for t in $names; do
+		count_check "$1-$t"
 	done
 }
 
