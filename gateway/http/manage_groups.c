@@ -255,6 +255,12 @@ static void on_list_offsets(struct msg *m)
 {
 	struct call *c = call_of(m);
 	const struct found *g = &c->found[c->at];
+	enum err e = err_of(c->op.code);
+	if (e != ERR_OK) {
+		groups_op_fini(&c->op);
+		end(c, e, err_text(e));
+		return;
+	}
 	str_add(&c->out, c->at > 0 ? ",{\"name\":" : "{\"name\":");
 	http_json_put(&c->out, span_str(g->name));
 	str_add(&c->out, ",\"protocol\":\"kafka\",\"protocolType\":");

@@ -142,7 +142,7 @@ static void keep(struct fetch *f, struct fetch_part *part, const struct store_ba
 	}
 }
 
-/* One batch. False: the partition is at its end for now, or the answer is full. */
+/* One batch. False: the partition has no more at present, or the answer is full. */
 static bool take(struct fetch *f, struct fetch_part *part, const struct store_batch *b)
 {
 	struct fetch_held h = {.bytes = b->batch, .part = (uint32_t)(part - f->parts)};
