@@ -1,5 +1,8 @@
+/* One data directory; dirs.c has those of a store together. */
+
 #include "store/dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -10,28 +13,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/dir_priv.h"
 #include "store/dir_version.h"
 
+const char store_dir_version[] = "VERSION";
+const char store_dir_version_new[] = "VERSION.new";
+const char store_dir_clean[] = "CLEAN";
+const char store_dir_volume[] = "volume";
 static const char name_lock[] = "LOCK";
-static const char name_version[] = "VERSION";
-static const char name_version_new[] = "VERSION.new";	/* a founding under way */
-static const char name_version_next[] = "VERSION.next";	/* a relabelling */
-static const char name_clean[] = "CLEAN";
-static const char name_volume[] = "volume";
+static const char name_next[] = "VERSION.next";	/* a label under way in one that is founded */
+static const char name_lost[] = "lost+found";	/* a fresh file system has it */
 
 enum {
-	DIR_MODE = 0700,
-	FILE_MODE = 0600,
 	PID_TEXT = 24,
 	WALK_FDS = 8,	/* directories nftw keeps open */
 };
 
-/* The one translation of errno in this file. */
-static enum err fail(const struct store_dir *dir, const char *what, struct err_detail *d)
+/* What a disk says that does not work any more. */
+static bool is_disk_error(int error)
 {
+	return error == EIO || error == EROFS || error == EUCLEAN || error == EBADMSG;
+}
+
+/* The one translation of errno in this file. */
+static enum err fail(struct store_dir *dir, const char *what, struct err_detail *d)
+{
+	dir->is_failing = dir->is_failing || is_disk_error(errno);
 	switch (errno) {
 	case ENOSPC:
 	case EDQUOT:
@@ -52,22 +61,22 @@ static enum err fail(const struct store_dir *dir, const char *what, struct err_d
 	}
 }
 
-static bool has(const struct store_dir *dir, const char *name)
+bool store_dir_has(const struct store_dir *dir, const char *name)
 {
 	struct stat st;
 	return fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static enum err sync_dir(const struct store_dir *dir, struct err_detail *d)
+static enum err sync_dir(struct store_dir *dir, struct err_detail *d)
 {
 	return fsync(dir->fd) == 0 ? ERR_OK : fail(dir, "sync it", d);
 }
 
 /* Writes a whole file and syncs it, not its name. */
-static enum err write_file(const struct store_dir *dir, const char *name, const char *text,
+static enum err write_file(struct store_dir *dir, const char *name, const char *text,
 			   struct err_detail *d)
 {
-	int fd = openat(dir->fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
+	int fd = openat(dir->fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, STORE_FILE_MODE);
 	if (fd < 0) {
 		return fail(dir, "write to it", d);
 	}
@@ -92,7 +101,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
-static enum err remove_tree(const struct store_dir *dir, const char *path, struct err_detail *d)
+static enum err remove_tree(struct store_dir *dir, const char *path, struct err_detail *d)
 {
 	if (nftw(path, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT) {
 		return fail(dir, "remove what an interrupted founding left", d);
@@ -102,10 +111,22 @@ static enum err remove_tree(const struct store_dir *dir, const char *path, struc
 
 /* ---- opening ------------------------------------------------------------- */
 
-/* Makes the directory when it is missing, its name durable. */
-static enum err make(const struct store_dir *dir, struct err_detail *d)
+enum err store_dir_init(struct store_dir *dir, const char *path, struct err_detail *d)
 {
-	if (mkdir(dir->path, DIR_MODE) != 0 && errno != EEXIST) {
+	*dir = (struct store_dir){.fd = -1, .lock_fd = -1};
+	struct str volume = {0};
+	str_printf(&volume, "%s/%s", path, store_dir_volume);
+	dir->path = mem_strdup(path);
+	dir->volume = volume.bad ? NULL : mem_strdup(volume.p);
+	str_fini(&volume);
+	return dir->path == NULL || dir->volume == NULL
+		       ? err_set(d, ERR_NOMEM, "data directory %s: no memory", path)
+		       : ERR_OK;
+}
+
+enum err store_dir_make(struct store_dir *dir, struct err_detail *d)
+{
+	if (mkdir(dir->path, STORE_DIR_MODE) != 0 && errno != EEXIST) {
 		return fail(dir, "make it", d);
 	}
 	/* Also when it is there: who made it may not have come this far. */
@@ -123,14 +144,43 @@ static enum err make(const struct store_dir *dir, struct err_detail *d)
 	return ERR_OK;
 }
 
-static enum err lock(struct store_dir *dir, struct err_detail *d)
+enum err store_dir_enter(struct store_dir *dir, struct err_detail *d)
 {
-	int fd = openat(dir->fd, name_lock, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+	dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir->fd >= 0) {
+		return ERR_OK;
+	}
+	return errno == ENOENT ? err_set(d, ERR_NOT_FOUND, "data directory %s is not there",
+					 dir->path)
+			       : fail(dir, "open it", d);
+}
+
+/* A process that is killed while a child of it walks a file leaves that child the
+ * lock until it has ended too: a moment. */
+static bool take_lock(int fd)
+{
+	enum { TRIES = 15, PAUSE_US = 20000 };
+	for (int i = 0; i < TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+			return true;
+		}
+		if (errno != EWOULDBLOCK) {
+			return false;
+		}
+		usleep(PAUSE_US);
+	}
+	errno = EWOULDBLOCK;
+	return false;
+}
+
+enum err store_dir_lock(struct store_dir *dir, struct err_detail *d)
+{
+	int fd = openat(dir->fd, name_lock, O_RDWR | O_CREAT | O_CLOEXEC, STORE_FILE_MODE);
 	if (fd < 0) {
 		return fail(dir, "open its LOCK file", d);
 	}
 	char pid[PID_TEXT] = "";
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+	if (!take_lock(fd)) {
 		bool is_held = errno == EWOULDBLOCK;
 		enum err e = is_held ? ERR_IN_USE : fail(dir, "lock it", d);
 		ssize_t n = is_held ? pread(fd, pid, sizeof pid - 1, 0) : 0;
@@ -152,31 +202,70 @@ static enum err lock(struct store_dir *dir, struct err_detail *d)
 	return ERR_OK;
 }
 
-static enum err read_version(struct store_dir *dir, struct err_detail *d)
+enum err store_dir_is_empty(struct store_dir *dir, bool *is_empty, struct err_detail *d)
 {
-	int fd = openat(dir->fd, name_version, O_RDONLY | O_CLOEXEC);
+	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+	if (list == NULL) {
+		enum err e = fail(dir, "list it", d);
+		if (fd >= 0) {
+			close(fd);
+		}
+		return e;
+	}
+	*is_empty = true;
+	errno = 0;
+	for (struct dirent *at = readdir(list); at != NULL; at = readdir(list)) {
+		const char *name = at->d_name;
+		if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+		    strcmp(name, name_lock) != 0 && strcmp(name, name_lost) != 0) {
+			*is_empty = false;
+		}
+	}
+	enum err e = errno != 0 ? fail(dir, "list it", d) : ERR_OK;
+	closedir(list);
+	return e;
+}
+
+/* Reads at most `max` bytes. ERR_NOT_FOUND: there is no such file. */
+static enum err read_file(struct store_dir *dir, const char *name, char *text, size_t max,
+			  size_t *n, struct err_detail *d)
+{
+	int fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
-		return fail(dir, "read its VERSION file", d);
+		return errno == ENOENT ? err_set(d, ERR_NOT_FOUND, "data directory %s has no %s",
+						 dir->path, name)
+				       : fail(dir, "read its labels", d);
 	}
-	char text[STORE_VERSION_TEXT_MAX];
-	ssize_t n = read(fd, text, sizeof text);
+	ssize_t got = read(fd, text, max);
+	enum err e = got < 0 ? fail(dir, "read its labels", d) : ERR_OK;
 	close(fd);
-	if (n < 0) {
-		return fail(dir, "read its VERSION file", d);
-	}
-	enum err e = store_version_parse(span_of(text, (size_t)n), dir, d);
+	*n = got < 0 ? 0 : (size_t)got;
+	return e;
+}
+
+enum err store_dir_read_label(struct store_dir *dir, const char *name, struct err_detail *d)
+{
+	char text[STORE_VERSION_TEXT_MAX];
+	size_t n;
+	enum err e = read_file(dir, name, text, sizeof text, &n, d);
 	if (e != ERR_OK) {
-		err_wrap(d, "data directory %s, file VERSION", dir->path);
+		return e;
+	}
+	e = store_version_parse(span_of(text, n), dir, d);
+	if (e != ERR_OK) {
+		err_wrap(d, "data directory %s, file %s", dir->path, name);
 	}
 	return e;
 }
 
-static enum err begin_founding(struct store_dir *dir, uint64_t node_id, uint32_t shards,
-			       struct err_detail *d)
+/* ---- founding and labels -------------------------------------------------- */
+
+enum err store_dir_begin(struct store_dir *dir, struct err_detail *d)
 {
 	dir->is_founding = true;
-	if (has(dir, name_volume)) {
-		if (!has(dir, name_version_new)) {
+	if (store_dir_has(dir, store_dir_volume)) {
+		if (!store_dir_has(dir, store_dir_version_new)) {
 			return err_set(d, ERR_CORRUPT,
 				       "data directory %s has a volume but no VERSION file",
 				       dir->path);
@@ -186,117 +275,91 @@ static enum err begin_founding(struct store_dir *dir, uint64_t node_id, uint32_t
 			return e;
 		}
 	}
-	dir->node_id = node_id != 0 ? node_id : 1;
-	dir->shards = shards;
-	crypto_uuid(dir->cluster_uuid);
-	crypto_uuid(dir->store_uuid);
 	char text[STORE_VERSION_TEXT_MAX];
 	store_version_print(dir, text);
-	enum err e = write_file(dir, name_version_new, text, d);
+	enum err e = write_file(dir, store_dir_version_new, text, d);
 	if (e == ERR_OK) {
 		e = sync_dir(dir, d);
 	}
-	if (e == ERR_OK && mkdirat(dir->fd, name_volume, DIR_MODE) != 0) {
+	if (e == ERR_OK && mkdirat(dir->fd, store_dir_volume, STORE_DIR_MODE) != 0) {
 		e = fail(dir, "make its volume", d);
 	}
 	return e == ERR_OK ? sync_dir(dir, d) : e;
 }
 
-/* What this program writes is in its own format from now on, which older
- * programs must refuse. What an interrupted one leaves must not be taken for a
- * founding, whose volume is removed. */
-static enum err relabel(struct store_dir *dir, struct err_detail *d)
+enum err store_dir_end(struct store_dir *dir, struct err_detail *d)
 {
-	char text[STORE_VERSION_TEXT_MAX];
-	store_version_print(dir, text);
-	enum err e = write_file(dir, name_version_next, text, d);
-	if (e != ERR_OK) {
-		return e;
-	}
-	if (renameat(dir->fd, name_version_next, dir->fd, name_version) != 0) {
+	if (renameat(dir->fd, store_dir_version_new, dir->fd, store_dir_version) != 0) {
 		return fail(dir, "name its VERSION file", d);
 	}
-	log_info("STORE-UPGRADED", "dir=%s from=%u to=%d", log_quote(dir->path), dir->version,
-		 STORE_DIR_VERSION);
 	return sync_dir(dir, d);
 }
 
-/* Reads what VERSION says, and whether the last stop was orderly. */
-static enum err open_founded(struct store_dir *dir, uint64_t node_id, struct err_detail *d)
+/* What an interrupted one leaves must not be taken for a founding, whose volume is
+ * removed. */
+enum err store_dir_label(struct store_dir *dir, struct err_detail *d)
 {
-	enum err e = read_version(dir, d);
+	char text[STORE_VERSION_TEXT_MAX];
+	store_version_print(dir, text);
+	enum err e = write_file(dir, name_next, text, d);
 	if (e != ERR_OK) {
 		return e;
 	}
-	if (node_id != 0 && node_id != dir->node_id) {
-		return err_set(d, ERR_INVALID, "data directory %s belongs to node %llu, not %llu",
-			       dir->path, (unsigned long long)dir->node_id,
-			       (unsigned long long)node_id);
-	}
-	dir->was_unclean = unlinkat(dir->fd, name_clean, 0) != 0;
-	if (dir->was_unclean && errno != ENOENT) {
-		return fail(dir, "remove its CLEAN file", d);
-	}
-	e = sync_dir(dir, d);
-	return e == ERR_OK && dir->version < STORE_DIR_VERSION ? relabel(dir, d) : e;
-}
-
-enum err store_dir_open(const char *path, uint64_t node_id, uint32_t shards,
-			struct store_dir *out, struct err_detail *d)
-{
-	*out = (struct store_dir){.fd = -1, .lock_fd = -1};
-	struct str volume = {0};
-	str_printf(&volume, "%s/%s", path, name_volume);
-	out->path = mem_strdup(path);
-	out->volume = volume.bad ? NULL : mem_strdup(volume.p);
-	str_fini(&volume);
-	enum err e;
-	if (out->path == NULL || out->volume == NULL) {
-		e = err_set(d, ERR_NOMEM, "data directory %s: no memory", path);
-		goto fail;
-	}
-	e = make(out, d);
-	if (e != ERR_OK) {
-		goto fail;
-	}
-	out->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (out->fd < 0) {
-		e = fail(out, "open it", d);
-		goto fail;
-	}
-	e = lock(out, d);
-	if (e != ERR_OK) {
-		goto fail;
-	}
-	e = has(out, name_version) ? open_founded(out, node_id, d)
-				   : begin_founding(out, node_id, shards, d);
-	if (e != ERR_OK) {
-		goto fail;
-	}
-	return ERR_OK;
-fail:
-	store_dir_close(out);
-	return e;
-}
-
-enum err store_dir_founded(struct store_dir *dir, struct err_detail *d)
-{
-	if (!dir->is_founding) {
-		return ERR_OK;
-	}
-	if (renameat(dir->fd, name_version_new, dir->fd, name_version) != 0) {
+	if (renameat(dir->fd, name_next, dir->fd, store_dir_version) != 0) {
 		return fail(dir, "name its VERSION file", d);
 	}
-	enum err e = sync_dir(dir, d);
-	dir->is_founding = e != ERR_OK;
+	return sync_dir(dir, d);
+}
+
+enum err store_dir_make_empty(const char *path, struct store_dir *out, struct err_detail *d)
+{
+	bool is_empty = false;
+	enum err e = store_dir_init(out, path, d);
+	if (e == ERR_OK) {
+		e = store_dir_make(out, d);
+	}
+	if (e == ERR_OK) {
+		e = store_dir_enter(out, d);
+	}
+	if (e == ERR_OK) {
+		e = store_dir_is_empty(out, &is_empty, d);
+	}
+	if (e == ERR_OK && !is_empty) {
+		e = err_set(d, ERR_EXISTS, "data directory %s is not empty", path);
+	}
+	if (e == ERR_OK) {
+		e = store_dir_lock(out, d);
+	}
+	if (e == ERR_OK && mkdirat(out->fd, store_dir_volume, STORE_DIR_MODE) != 0) {
+		e = fail(out, "make its volume", d);
+	}
+	if (e != ERR_OK) {
+		store_dir_close(out);
+	}
 	return e;
 }
 
-/* ---- closing ------------------------------------------------------------- */
+/* ---- stopping -------------------------------------------------------------- */
 
-enum err store_dir_mark_clean(struct store_dir *dir, struct err_detail *d)
+enum err store_dir_read_clean(struct store_dir *dir, char text[STORE_CLEAN_MAX], size_t *n,
+			      struct err_detail *d)
 {
-	enum err e = write_file(dir, name_clean, "", d);
+	*n = 0;
+	enum err e = read_file(dir, store_dir_clean, text, STORE_CLEAN_MAX, n, d);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+enum err store_dir_remove_clean(struct store_dir *dir, struct err_detail *d)
+{
+	if (unlinkat(dir->fd, store_dir_clean, 0) != 0 && errno != ENOENT) {
+		return fail(dir, "remove its CLEAN file", d);
+	}
+	return sync_dir(dir, d);
+}
+
+enum err store_dir_write_clean(struct store_dir *dir, const char *text, struct err_detail *d)
+{
+	enum err e = write_file(dir, store_dir_clean, text, d);
 	return e == ERR_OK ? sync_dir(dir, d) : e;
 }
 
@@ -312,6 +375,13 @@ enum err store_dir_move_state(struct store_dir *dir, struct err_detail *d)
 	}
 	if (e == ERR_OK && rename(from.p, to.p) != 0 && errno != ENOENT) {
 		e = fail(dir, "put the damaged state aside", d);
+	}
+	int fd = e == ERR_OK ? open(dir->volume, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (e == ERR_OK && (fd < 0 || fsync(fd) != 0)) {
+		e = fail(dir, "sync its volume", d);
+	}
+	if (fd >= 0) {
+		close(fd);
 	}
 	str_fini(&from);
 	str_fini(&to);

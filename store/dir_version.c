@@ -5,6 +5,8 @@
 #include "base/crypto.h"
 #include "base/limits.h"
 
+enum { VOLUMES_SINCE = 3 };	/* older formats have one volume and do not say so */
+
 void store_version_print(const struct store_dir *dir, char out[STORE_VERSION_TEXT_MAX])
 {
 	char cluster[CRYPTO_UUID_TEXT];
@@ -12,8 +14,9 @@ void store_version_print(const struct store_dir *dir, char out[STORE_VERSION_TEX
 	crypto_uuid_text(dir->cluster_uuid, cluster);
 	crypto_uuid_text(dir->store_uuid, store);
 	snprintf(out, STORE_VERSION_TEXT_MAX,
-		 "sluice-data %d\ncluster=%s\nnode=%llu\nstore=%s\nshards=%u\n", STORE_DIR_VERSION,
-		 cluster, (unsigned long long)dir->node_id, store, dir->shards);
+		 "sluice-data %d\ncluster=%s\nnode=%llu\nstore=%s\nshards=%u\nvolumes=%u\nvolume=%u\n",
+		 STORE_DIR_VERSION, cluster, (unsigned long long)dir->node_id, store, dir->shards,
+		 dir->volumes, dir->ordinal);
 }
 
 static int hex_value(uint8_t c)
@@ -83,14 +86,26 @@ enum err store_version_parse(struct span text, struct store_dir *dir, struct err
 			       (unsigned long long)version, STORE_DIR_VERSION);
 	}
 	uint64_t shards;
+	uint64_t volumes = 1;
+	uint64_t ordinal = 0;
 	if (!parse_uuid(take_line(&text, "cluster="), dir->cluster_uuid) ||
 	    !parse_number(take_line(&text, "node="), UINT64_MAX, &dir->node_id) ||
 	    !parse_uuid(take_line(&text, "store="), dir->store_uuid) ||
 	    !parse_number(take_line(&text, "shards="), LIMIT_SHARDS, &shards) || shards == 0 ||
-	    dir->node_id == 0 || text.n != 0) {
+	    dir->node_id == 0) {
+		return err_set(d, ERR_CORRUPT, "its lines are not as they should be");
+	}
+	if (version >= VOLUMES_SINCE &&
+	    (!parse_number(take_line(&text, "volumes="), LIMIT_VOLUMES, &volumes) ||
+	     !parse_number(take_line(&text, "volume="), LIMIT_VOLUMES, &ordinal))) {
+		return err_set(d, ERR_CORRUPT, "its lines are not as they should be");
+	}
+	if (text.n != 0 || volumes == 0 || ordinal >= volumes) {
 		return err_set(d, ERR_CORRUPT, "its lines are not as they should be");
 	}
 	dir->shards = (uint32_t)shards;
+	dir->volumes = (uint32_t)volumes;
+	dir->ordinal = (uint32_t)ordinal;
 	dir->version = (uint32_t)version;
 	return ERR_OK;
 }

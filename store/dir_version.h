@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "store/dir.h"
 
-enum { STORE_VERSION_TEXT_MAX = 256 };	/* four lines of at most 50 characters */
+enum { STORE_VERSION_TEXT_MAX = 256 };	/* seven lines, all at most 160 characters */
 
 void store_version_print(const struct store_dir *dir, char out[STORE_VERSION_TEXT_MAX]);
 /* Fills the identity. ERR_VERSION: made by a newer program; ERR_CORRUPT. The

@@ -1,12 +1,14 @@
 /* The store as a whole: what is opened in which order, and closed.
  *
- * Open:  directory (LOCK, VERSION) - volume - state - shard core recovers -
- *        volume's threads - founding entries - core's thread - VERSION.
- * Close: 1. the core refuses what comes from now on, proposes and completes
+ * Open:  directories (LOCK, VERSION) - volumes - an older directory is labelled
+ *        as of this format - exports and state - shard core recovers - volumes'
+ *        threads - founding entries - core's thread - VERSION.
+ * Close: 0. a backup under way ends: its files are no longer held
+ *        1. the core refuses what comes from now on, proposes and completes
  *           what waits, answers it, returns every watch; the saver writes
  *           the state a last time and its thread ends
- *        2. the volume completes the reads it has, seals nothing, its threads
- *           end; a read that comes now is refused before it reaches the volume
+ *        2. the volumes complete the reads they have, seal nothing, their threads
+ *           end; a read that comes now is refused before it reaches a volume
  *        3. the state is closed
  *        4. CLEAN is written: from here on everything is on disk
  *        5. the core's thread stays to refuse what still comes
@@ -23,8 +25,11 @@
 #include "base/keyhash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
+#include "store/backup.h"
 #include "store/dir.h"
 #include "store/shard/shard.h"
+#include "store/volume/export.h"
 #include "store/volume/state.h"
 #include "store/volume/volume.h"
 
@@ -32,130 +37,229 @@ enum { STORE_MAGIC = 0x5702e001 };
 
 struct store {
 	unsigned magic;
-	struct store_dir dir;
-	struct volume *volume;
+	struct store_dirs dirs;
+	struct volume *volumes[LIMIT_VOLUMES];	/* NULL: out */
+	const char *volume_dirs[LIMIT_VOLUMES];
+	struct exports exports;
 	struct state *state;
 	struct shard_core *core;
+	struct backup *backup;
+	uint32_t n_out;
+	bool is_closed;
 };
 
 /* After the core was closed or never started. */
 static void stop_disk(struct store *s)
 {
-	if (s->volume != NULL) {
-		volume_stop(&s->volume);
+	for (uint32_t i = 0; i < s->dirs.n; i++) {
+		if (s->volumes[i] != NULL) {
+			volume_stop(&s->volumes[i]);
+		}
 	}
 	if (s->state != NULL) {
 		state_close(&s->state);
 	}
+	exports_fini(&s->exports);
+	metric_add(METRIC_STORE_OFFLINE, -(int64_t)s->n_out);
+	s->n_out = 0;
 }
 
-static enum err open_volume(struct store *s, const struct store_options *o, struct err_detail *d)
+/* ---- volumes ------------------------------------------------------------------- */
+
+static enum err open_volume(struct store *s, uint32_t at, const struct store_options *o,
+			    struct err_detail *d)
 {
+	const struct store_dir *dir = &s->dirs.v[at];
 	struct volume_options vo = {
-		.dir = s->dir.volume,
-		.shards = s->dir.shards,
-		.node_id = s->dir.node_id,
+		.dir = dir->volume,
+		.shards = dir->shards,
+		.node_id = dir->node_id,
 		.segment_max_bytes = o->segment_max_bytes,
-		.was_unclean = s->dir.was_unclean,
+		.was_unclean = dir->was_unclean,
+		.may_lack_manifest = dir->is_founding || dir->version < STORE_DIR_MANIFEST,
+		.compactor = o->compactor,
+		.tombstone_ms = o->tombstone_ms,
+		.compaction_memory = o->compaction_memory,
+		.clean_rate = o->clean_rate,
+		.clean_pause_ms = o->clean_pause_ms,
+		.scrub_period_ms = o->scrub_period_ms,
 	};
-	memcpy(vo.store_uuid, s->dir.store_uuid, sizeof vo.store_uuid);
-	return volume_open(&vo, &s->volume, d);
+	memcpy(vo.store_uuid, dir->store_uuid, sizeof vo.store_uuid);
+	return volume_open(&vo, &s->volumes[at], d);
 }
 
 /* VERSION is named when every shard's first entry is durable, so a founded store
  * without them has lost its volume: a disk that is not mounted, most likely. It
  * must not begin anew and give out sequence numbers twice. */
-static enum err check_founded(const struct store *s, struct err_detail *d)
+static enum err check_founded(const struct store *s, uint32_t at, struct err_detail *d)
 {
-	for (uint32_t i = 0; !s->dir.is_founding && i < s->dir.shards; i++) {
+	const struct store_dir *dir = &s->dirs.v[at];
+	for (uint32_t i = at; !dir->is_founding && i < dir->shards; i += s->dirs.n) {
 		struct volume_shard_info info;
-		volume_shard_info(s->volume, i, &info);
+		volume_shard_info(s->volumes[at], i, &info);
 		if (info.last_index == 0) {
 			return err_set(d, ERR_CORRUPT,
 				       "data directory %s was founded, but its volume holds nothing of "
 				       "shard %u: is its disk mounted?",
-				       s->dir.path, i);
+				       dir->path, i);
 		}
 	}
 	return ERR_OK;
 }
 
-/* A damaged state is put aside: the log has all of it. It is small, so it is
- * walked at every start: what cannot be read could not be written to either. */
+/* A further volume that is damaged, or whose disk errs, is no reason to refuse what
+ * the others hold. */
+static bool may_leave_out(const struct store *s, uint32_t at, enum err e)
+{
+	return at > 0 && !s->dirs.v[at].is_founding && (e == ERR_CORRUPT || e == ERR_IO);
+}
+
+static enum err open_volumes(struct store *s, const struct store_options *o, struct err_detail *d)
+{
+	for (uint32_t i = 0; i < s->dirs.n; i++) {
+		struct store_dir *dir = &s->dirs.v[i];
+		s->volume_dirs[i] = dir->volume;
+		if (dir->is_out) {
+			continue;
+		}
+		enum err e = open_volume(s, i, o, d);
+		if (e == ERR_OK) {
+			e = check_founded(s, i, d);
+			if (e != ERR_OK) {
+				return e;
+			}
+		} else if (may_leave_out(s, i, e)) {
+			log_error("STORE-VOLUME-OUT", "dir=%s volume=%u error=%s",
+				  log_quote(dir->path), i, log_quote(d->text));
+			dir->is_out = true;
+			d->text[0] = '\0';
+		} else {
+			return e;
+		}
+	}
+	for (uint32_t i = 0; i < s->dirs.n; i++) {
+		s->n_out += s->dirs.v[i].is_out;
+	}
+	metric_add(METRIC_STORE_OFFLINE, s->n_out);
+	return ERR_OK;
+}
+
+/* ---- the rest -------------------------------------------------------------------- */
+
+/* A damaged state is put aside: an export and the log have all of it. It is small, so
+ * it is walked at every start: what cannot be read could not be written to either. */
 static enum err open_state(struct store *s, struct err_detail *d)
 {
-	enum err e = state_open(s->dir.volume, true, &s->state, d);
+	struct store_dir *dir = &s->dirs.v[0];
+	enum err e = state_open(dir->volume, true, &s->state, d);
 	if (e != ERR_CORRUPT) {
 		return e;
 	}
-	log_warn("STORE-STATE-DAMAGED", "error=%s it is put aside and rebuilt from the log",
+	log_warn("STORE-STATE-DAMAGED", "error=%s it is put aside and made anew",
 		 log_quote(d->text));
-	e = store_dir_move_state(&s->dir, d);
-	return e == ERR_OK ? state_open(s->dir.volume, false, &s->state, d) : e;
+	e = store_dir_move_state(dir, d);
+	return e == ERR_OK ? state_open(dir->volume, false, &s->state, d) : e;
+}
+
+static enum err open_core(struct store *s, const struct store_options *o, struct err_detail *d)
+{
+	const struct store_dir *dir = &s->dirs.v[0];
+	struct shard_options so = {
+		.volumes = s->volumes,
+		.dirs = s->volume_dirs,
+		.n_volumes = s->dirs.n,
+		.state = s->state,
+		.exports = &s->exports,
+		.export_interval_ms = o->export_interval_ms,
+		.shards = dir->shards,
+		.node_id = dir->node_id,
+		.cache_bytes = o->cache_bytes,
+		.disk_reserve_bytes = o->disk_reserve_bytes,
+		.max_disk_bytes = o->max_disk_bytes,
+		.retention_check_ms = o->retention_check_ms,
+		.clock_doubt_ms = o->clock_doubt_ms,
+		.producer_expiry_ms = o->producer_expiry_ms,
+	};
+	memcpy(so.store_uuid, dir->store_uuid, sizeof so.store_uuid);
+	return shard_core_new(&so, &s->core, d);
 }
 
 static enum err open_parts(struct store *s, const struct store_options *o, struct err_detail *d)
 {
-	enum err e = open_volume(s, o, d);
+	struct store_dir *dir = &s->dirs.v[0];
+	enum err e = open_volumes(s, o, d);
 	if (e == ERR_OK) {
-		e = check_founded(s, d);
+		e = store_dirs_upgrade(&s->dirs, d);
 	}
-	if (e != ERR_OK) {
-		return e;
+	if (e == ERR_OK) {
+		e = exports_open(dir->volume, dir->store_uuid, dir->shards, &s->exports, d);
 	}
-	e = open_state(s, d);
-	if (e != ERR_OK) {
-		return e;
+	if (e == ERR_OK) {
+		e = open_state(s, d);
 	}
-	struct shard_options so = {
-		.volume = s->volume,
-		.state = s->state,
-		.dir = s->dir.volume,
-		.shards = s->dir.shards,
-		.node_id = s->dir.node_id,
-		.cache_bytes = o->cache_bytes,
-		.disk_reserve_bytes = o->disk_reserve_bytes,
-		.producer_expiry_ms = o->producer_expiry_ms,
-	};
-	return shard_core_new(&so, &s->core, d);
+	if (e == ERR_OK) {
+		e = open_core(s, o, d);
+	}
+	if (e == ERR_OK) {
+		const struct backup_options bo = {
+			.dirs = &s->dirs, .volumes = s->volumes, .core = s->core};
+		e = backup_new(&bo, &s->backup, d);
+	}
+	return e;
 }
 
 static enum err start_parts(struct store *s, struct err_detail *d)
 {
-	enum err e = volume_start(s->volume, d);
+	for (uint32_t i = 0; i < s->dirs.n; i++) {
+		enum err e = s->volumes[i] != NULL ? volume_start(s->volumes[i], d) : ERR_OK;
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	enum err e = shard_core_start(s->core, d);
 	if (e != ERR_OK) {
 		return e;
 	}
-	e = shard_core_start(s->core, d);
-	if (e != ERR_OK) {
-		return e;
-	}
-	return store_dir_founded(&s->dir, d);
+	return store_dirs_founded(&s->dirs, d);
 }
 
-static void mark_clean(struct store *s)
+static void mark_clean(struct store *s, bool only_clean)
 {
 	struct err_detail d = {""};
-	if (store_dir_mark_clean(&s->dir, &d) != ERR_OK) {
+	if (store_dirs_mark_clean(&s->dirs, only_clean, &d) != ERR_OK) {
 		log_warn("STORE-CLEAN-MARK", "error=%s the next start checks more",
 			 log_quote(d.text));
 	}
+}
+
+static enum err open_dirs(struct store *s, const struct store_options *o, struct err_detail *d)
+{
+	const char *paths[LIMIT_VOLUMES];
+	if (o->shards == 0 || o->shards > LIMIT_SHARDS) {
+		return err_set(d, ERR_INVALID, "a store has 1 to %d shards, not %u", LIMIT_SHARDS,
+			       o->shards);
+	}
+	if (o->n_more_dirs >= LIMIT_VOLUMES) {
+		return err_set(d, ERR_INVALID, "a store has at most %d data directories",
+			       LIMIT_VOLUMES);
+	}
+	paths[0] = o->dir;
+	for (uint32_t i = 0; i < o->n_more_dirs; i++) {
+		paths[i + 1] = o->more_dirs[i];
+	}
+	return store_dirs_open(paths, o->n_more_dirs + 1, o->node_id, o->shards, &s->dirs, d);
 }
 
 enum err store_open(const struct store_options *o, struct store **out, struct err_detail *d)
 {
 	struct err_detail own = {""};
 	d = d != NULL ? d : &own;
-	if (o->shards == 0 || o->shards > LIMIT_SHARDS) {
-		return err_set(d, ERR_INVALID, "a store has 1 to %d shards, not %u", LIMIT_SHARDS,
-			       o->shards);
-	}
 	struct store *s = MEM_NEW(struct store);
 	if (s == NULL) {
 		return err_set(d, ERR_NOMEM, "no memory for the store");
 	}
 	s->magic = STORE_MAGIC;
-	enum err e = store_dir_open(o->dir, o->node_id, o->shards, &s->dir, d);
+	enum err e = open_dirs(s, o, d);
 	if (e != ERR_OK) {
 		mem_free(s);
 		return e;
@@ -163,9 +267,9 @@ enum err store_open(const struct store_options *o, struct store **out, struct er
 	e = open_parts(s, o, d);
 	if (e == ERR_OK) {
 		e = start_parts(s, d);
-	} else if (!s->dir.was_unclean && !s->dir.is_founding) {
+	} else {
 		/* Nothing was written: the last stop is as orderly as before. */
-		mark_clean(s);
+		mark_clean(s, true);
 	}
 	if (e != ERR_OK) {
 		if (d->text[0] == '\0') {
@@ -175,12 +279,13 @@ enum err store_open(const struct store_options *o, struct store **out, struct er
 			shard_core_close(s->core);
 		}
 		stop_disk(s);
+		s->is_closed = true;
 		store_free(&s);
 		return e;
 	}
 	d->text[0] = '\0';	/* what was wrong with a state that could be made anew */
-	log_info("STORE-OPEN", "dir=%s shards=%u clean=%s", log_quote(s->dir.path), s->dir.shards,
-		 s->dir.was_unclean ? "no" : "yes");
+	log_info("STORE-OPEN", "dir=%s volumes=%u shards=%u clean=%s", log_quote(s->dirs.v[0].path),
+		 s->dirs.n, s->dirs.v[0].shards, s->dirs.v[0].was_unclean ? "no" : "yes");
 	*out = s;
 	return ERR_OK;
 }
@@ -188,13 +293,15 @@ enum err store_open(const struct store_options *o, struct store **out, struct er
 void store_close(struct store *s)
 {
 	assert(s->magic == STORE_MAGIC);
-	if (s->volume == NULL) {
-		return;	/* closed before */
+	if (s->is_closed) {
+		return;
 	}
+	s->is_closed = true;
+	backup_close(s->backup);
 	shard_core_close(s->core);
 	stop_disk(s);
-	mark_clean(s);
-	log_info("STORE-CLOSE", "dir=%s", log_quote(s->dir.path));
+	mark_clean(s, false);
+	log_info("STORE-CLOSE", "dir=%s", log_quote(s->dirs.v[0].path));
 }
 
 void store_free(struct store **sp)
@@ -206,19 +313,31 @@ void store_free(struct store **sp)
 	}
 	store_close(s);
 	shard_core_free(&s->core);
-	store_dir_close(&s->dir);
+	backup_free(&s->backup);
+	store_dirs_close(&s->dirs);
 	s->magic = 0;
 	mem_free(s);
 }
 
 const char *store_dir(const struct store *s)
 {
-	return s->dir.path;
+	return s->dirs.v[0].path;
+}
+
+uint32_t store_volumes(const struct store *s)
+{
+	return s->dirs.n;
+}
+
+const char *store_volume_dir(const struct store *s, uint32_t volume)
+{
+	assert(volume < s->dirs.n);
+	return s->dirs.v[volume].path;
 }
 
 void store_uuid_text(const struct store *s, char out[37])
 {
-	crypto_uuid_text(s->dir.store_uuid, out);
+	crypto_uuid_text(s->dirs.v[0].store_uuid, out);
 }
 
 const struct catalog *store_catalog(struct store *s)
@@ -252,6 +371,11 @@ void store_watch(struct store *s, struct store_watch *w)
 	shard_core_watch(w);
 }
 
+void store_trim(struct store *s, struct store_trim *op)
+{
+	shard_core_trim(s->core, op);
+}
+
 void store_command(struct store *s, struct store_command *op)
 {
 	shard_core_command(s->core, op);
@@ -267,7 +391,27 @@ void store_rows_scan(struct store *s, struct store_rows_scan *op)
 	shard_core_rows_scan(s->core, op);
 }
 
+void store_pin(struct store *s, struct store_pin *op)
+{
+	backup_pin(s->backup, op);
+}
+
+enum err store_pin_renew(struct store *s, uint64_t id)
+{
+	return backup_renew(s->backup, id);
+}
+
+void store_unpin(struct store *s, uint64_t id)
+{
+	backup_unpin(s->backup, id);
+}
+
 uint32_t store_shard_of(const struct store *s, struct span name)
 {
-	return keyhash_partition(name, s->dir.shards);
+	return keyhash_partition(name, s->dirs.v[0].shards);
+}
+
+bool store_shard_is_out(const struct store *s, uint32_t shard)
+{
+	return s->dirs.v[shard % s->dirs.n].is_out;
 }

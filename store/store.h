@@ -23,12 +23,25 @@ enum { STORE_PRODUCER_BATCHES = 5 };
 
 struct store_options {
 	const char *dir;		/* data directory; made when missing, mode 0700 */
+	const char *const *more_dirs;	/* further ones, for volumes on other disks */
+	uint32_t n_more_dirs;		/* at most LIMIT_VOLUMES - 1; as at founding */
 	uint32_t shards;		/* used when the directory is founded */
 	uint64_t node_id;
 	uint64_t segment_max_bytes;	/* 0: default */
 	size_t cache_bytes;		/* recent-entry cache, 0: 64 MiB */
 	uint64_t disk_reserve_bytes;	/* appends get ERR_QUOTA below this much free space */
 	int64_t producer_expiry_ms;	/* producers silent for so long are forgotten; 0: one day */
+	uint64_t max_disk_bytes;	/* per volume: appends get ERR_QUOTA beyond; 0: no bound */
+	int64_t retention_check_ms;	/* how late retention takes effect at most; 0: 1 s */
+	int64_t clock_doubt_ms;		/* a wall clock that is suddenly ahead deletes nothing for so
+					 * long: it may be set back; 0: it does at once */
+	const struct store_compactor *compactor;	/* kept; NULL: hubs are not compacted */
+	int64_t tombstone_ms;		/* compaction keeps tombstones for this; 0: one day */
+	uint64_t compaction_memory;	/* for the newest keys of a pass; 0: 64 MiB */
+	uint64_t clean_rate;		/* bytes per second the cleaner copies at most; 0: 128 MiB */
+	int64_t clean_pause_ms;		/* between two looks at what there is to clean; 0: 5 s */
+	int64_t scrub_period_ms;	/* everything is read and checked once in it; 0: never */
+	int64_t export_interval_ms;	/* between two exports of the state; 0: one minute */
 };
 
 /* Opens or founds a data directory: takes LOCK (ERR_IN_USE), checks VERSION
@@ -45,7 +58,10 @@ enum err store_open(const struct store_options *o, struct store **out,
 void store_close(struct store *s);
 void store_free(struct store **s);
 
-const char *store_dir(const struct store *s);
+const char *store_dir(const struct store *s);	/* the first one */
+/* All of them, in the order of their volumes. */
+uint32_t store_volumes(const struct store *s);
+const char *store_volume_dir(const struct store *s, uint32_t volume);
 void store_uuid_text(const struct store *s, char out[37]);
 /* The current catalogue; one reference for the caller. Any thread, cheap. */
 const struct catalog *store_catalog(struct store *s);
@@ -64,6 +80,7 @@ struct store_position {
 	int64_t max_timestamp_ms;	/* greatest record timestamp; INT64_MIN when empty */
 	uint64_t bytes;
 	bool deleted;			/* its hub is gone */
+	bool is_offline;		/* its volume cannot be used: the numbers are not known, 0 */
 };
 void store_partition_position(struct store_partition *p, struct store_position *out);
 
@@ -71,7 +88,8 @@ void store_partition_position(struct store_partition *p, struct store_position *
 
 /* An unsealed RecordBatch for one partition. On completion err is ERR_OK (the
  * batch is durable on a majority: base_seq, append_ms are set), ERR_NOT_FOUND
- * (hub deleted), ERR_QUOTA, ERR_STOPPING, ERR_NOMEM. Appends of one caller to
+ * (hub deleted), ERR_QUOTA, ERR_OFFLINE (its volume cannot be used, as for all that
+ * follows here), ERR_STOPPING, ERR_NOMEM. Appends of one caller to
  * one partition keep their order. Single events may be merged into one batch
  * with others that wait for the same commit; each is still answered for itself. */
 struct store_append {
@@ -97,7 +115,8 @@ void store_append(struct store *s, struct store_append *op);
 
 /* From the recent-entry cache, at once: ERR_OK (out filled; n = 0 when `from` is
  * the high watermark), ERR_AGAIN (not in the cache: use store_read),
- * ERR_NOT_FOUND (hub deleted), ERR_RANGE (from beyond the high watermark). */
+ * ERR_NOT_FOUND (hub deleted), ERR_RANGE (from beyond the high watermark),
+ * ERR_OFFLINE. `from` below the first retained reads from there. */
 enum err store_read_recent(struct store_partition *p, int64_t from, uint32_t max_bytes,
 			   struct store_batches *out) MUST_CHECK;
 
@@ -145,7 +164,7 @@ void store_seek(struct store *s, struct store_seek *op);
 
 /* Wake on new data: `done` runs once when the high watermark is past `seq`, the
  * hub is deleted (ERR_NOT_FOUND) or the store stops (ERR_STOPPING). At once when
- * that holds already. */
+ * that holds already, or with ERR_OFFLINE. */
 struct store_watch {
 	struct msg msg;
 	struct mailbox *reply_to;
@@ -159,6 +178,22 @@ struct store_watch {
 void store_watch(struct store *s, struct store_watch *w);
 /* True: cancelled, done will not run. False: done is on its way. */
 bool store_unwatch(struct store_watch *w);
+
+/* Moves the oldest retained event of a partition: what lies below before_seq is
+ * gone for readers when done runs, its space is given back later. Beyond the high
+ * watermark: ERR_RANGE. Below the present start: ERR_OK, nothing changes. Also
+ * ERR_NOT_FOUND, ERR_STOPPING, ERR_NOMEM. */
+struct store_trim {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	struct store_partition *partition;	/* a reference the caller keeps until done */
+	int64_t before_seq;
+	enum err err;
+	int64_t first_seq;	/* result */
+	void *inner;		/* private */
+};
+void store_trim(struct store *s, struct store_trim *op);
 
 /* ---- catalogue changes --------------------------------------------------- */
 
@@ -185,6 +220,7 @@ enum store_row_kind {
 	STORE_ROW_PRODUCER = 16,	/* the store's own: idempotent producers */
 	STORE_ROW_GROUP = 17,		/* gateway/group: a group's last generation */
 	STORE_ROW_OFFSET = 18,		/* gateway/group: a committed offset */
+	STORE_ROW_START = 19,		/* the store's own: where a partition's log begins */
 };
 enum {
 	STORE_ROW_KEY_MAX = 400,
@@ -200,7 +236,7 @@ struct store_row {
 
 /* Writes rows of one shard, all or none, in the order the operations are posted.
  * When done runs they are durable on a majority. ERR_TOO_LARGE, ERR_INVALID
- * (kind, key), ERR_QUOTA (the disk's reserve; deletions pass), ERR_STOPPING,
+ * (kind, key), ERR_QUOTA (no room; deletions pass), ERR_OFFLINE, ERR_STOPPING,
  * ERR_NOMEM. */
 struct store_rows_write {
 	struct msg msg;
@@ -230,8 +266,37 @@ struct store_rows_scan {
 };
 void store_rows_scan(struct store *s, struct store_rows_scan *op);
 
+/* ---- backup ----------------------------------------------------------------- */
+
+/* Everything acknowledged before the call is in sealed segments and an export when
+ * done runs, and no file of those is removed until store_unpin, or until
+ * `ttl_ms` passed since the last store_pin_renew. `files` is then a list, a line each
+ * "VOLUME PATH SIZE CRC32C SOURCE" (CRC as 8 hex digits, of the whole file): what
+ * stands in the file SOURCE below the data directory of that volume now belongs at
+ * PATH below that of a copy. Together they are data directories that can be restored.
+ * ERR_EXISTS: another backup is under way. ERR_OFFLINE: a volume is out. ERR_INVALID
+ * (ttl_ms), ERR_FULL, ERR_IO, ERR_NOMEM, ERR_STOPPING. */
+enum { STORE_PIN_TTL_MAX_MS = 60 * 60 * 1000 };
+struct store_pin {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	int64_t ttl_ms;
+	enum err err;
+	struct err_detail detail;
+	uint64_t id;			/* result */
+	struct str files;		/* result, the caller's */
+	void *inner;			/* private */
+};
+void store_pin(struct store *s, struct store_pin *op);
+enum err store_pin_renew(struct store *s, uint64_t id) MUST_CHECK;	/* ERR_NOT_FOUND: it ran out */
+void store_unpin(struct store *s, uint64_t id);
+
 /* The shard that holds the rows of a thing with this name (a group). Never
  * changes for a data directory. */
 uint32_t store_shard_of(const struct store *s, struct span name);
+/* Its volume cannot be used: what its rows say is not known. Never changes while the
+ * store is open. */
+bool store_shard_is_out(const struct store *s, uint32_t shard);
 
 #endif

@@ -32,6 +32,29 @@ struct store_batch {
 	int64_t append_ms;	/* enqueued time of all its events */
 };
 
+/* How the records of a batch are told apart, given by who knows what is in them:
+ * the store itself does not. Pure functions, any thread. `key` is the partition
+ * key common to the batch (n = 0: none). */
+struct store_compact_record {
+	bool has_key;		/* false: never superseded */
+	bool is_tombstone;	/* has a key and no content */
+	int32_t offset_delta;
+	struct span key;	/* borrowed until the function returns */
+};
+typedef enum err store_compact_fn(void *arg, const struct store_compact_record *r);
+struct store_compactor {
+	/* Calls fn for each record in order; an error of fn ends it and is returned.
+	 * ERR_CORRUPT, ERR_NOMEM. */
+	enum err (*walk)(struct span batch, struct span key, enum batch_encoding encoding,
+			 store_compact_fn *fn, void *arg);
+	/* Appends to `out` the batch with only those of its records whose bit (ordinal i:
+	 * keep[i / 8] >> (i % 8) & 1) is set, at least one: offset deltas, timestamps,
+	 * base offset, last offset delta, producer fields, codec as before; count is what
+	 * remains, the CRC is right. */
+	enum err (*rewrite)(struct span batch, enum batch_encoding encoding, const uint8_t *keep,
+			    struct str *out);
+};
+
 enum { STORE_READ_BATCHES = 64 };	/* of one read, at most */
 
 /* Batches of one partition, oldest first, without gaps but those that

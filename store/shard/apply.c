@@ -4,13 +4,13 @@
 
 _Static_assert(offsetof(struct shard_entry, out.msg) == 0, "found from its message");
 
-static void answer_core(struct shard_core *core, struct store_append *op)
+static void answer_core(struct shard *s, struct store_append *op)
 {
 	while (op != NULL) {
 		struct store_append *next = (struct store_append *)op->msg.next;
 		__builtin_prefetch(next, 1);
-		core->waiting_bytes -= op->batch_len;
-		shard_reply_core(core, op->reply_to, &op->msg, op->done);
+		s->disk->waiting_bytes -= op->batch_len;
+		shard_reply_core(s->core, op->reply_to, &op->msg, op->done);
 		op = next;
 	}
 }
@@ -36,7 +36,7 @@ void shard_on_written(struct msg *m)
 		}
 		/* The operations keep the partition until they are answered. */
 		shard_partition_publish_core(e->items[i].partition, &e->items[i], c);
-		answer_core(core, e->items[i].first);
+		answer_core(s, e->items[i].first);
 	}
 	e->is_used = false;
 	s->n_in_flight--;

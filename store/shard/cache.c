@@ -163,6 +163,29 @@ void shard_cache_forget_core(struct shard_core *core, struct store_partition *p)
 	}
 }
 
+void shard_cache_trim_core(struct shard_core *core, struct store_partition *p, int64_t seq)
+{
+	uint32_t n = 0;
+	while (p->ring_n > 0) {
+		struct shard_recent r = *shard_recent_at(p, 0);
+		if (r.base_seq + r.count > seq) {
+			break;
+		}
+		lock_take(&p->lock);
+		p->ring_at = (p->ring_at + 1) & (p->ring_cap - 1);
+		p->ring_n--;
+		lock_give(&p->lock);
+		used_core(core, 0, cost_of(&r));
+		buf_drop(&r.buf);
+		n++;
+	}
+	p->n_stale += n;
+	core->cache.n_stale += n;
+	if (core->cache.n_stale > core->cache.n / 2) {
+		compact_core(&core->cache);
+	}
+}
+
 void shard_cache_fini(struct shard_core *core)
 {
 	struct shard_cache *c = &core->cache;

@@ -78,7 +78,7 @@ static enum err prepare_hub(struct shard_core *core, const struct catalog_hub *n
 	lock_take(&core->lock);
 	bool has_room = shard_registry_room(&core->registry);
 	lock_give(&core->lock);
-	return has_room ? ERR_OK : ERR_NOMEM;
+	return has_room && shard_retention_room(core, change->n_new) ? ERR_OK : ERR_NOMEM;
 }
 
 static enum err prepare(struct shard_core *core, const struct catalog_command *cmd)
@@ -165,14 +165,35 @@ static void register_hub_locked(struct shard_registry *r, struct shard_registry_
 	}
 }
 
-static void forget_hub_core(struct shard_registry_hub *hub)
+static void forget_hub_core(struct shard_core *core, struct shard_registry_hub *hub)
 {
 	for (uint32_t i = 0; i < hub->n; i++) {
-		shard_partition_close_core(hub->parts[i], ERR_NOT_FOUND);
+		struct store_partition *p = hub->parts[i];
+		shard_partition_close_core(p, ERR_NOT_FOUND);
+		if (p->shard->volume != NULL) {
+			volume_set_gone(p->shard->volume, p->part);
+		}
 		store_partition_drop(&hub->parts[i]);
 	}
+	core->retention.n_partitions -= hub->n;
 	mem_free(hub->parts);
 	*hub = (struct shard_registry_hub){0};
+}
+
+void shard_hub_settings_core(struct shard_core *core, const struct catalog_hub *h)
+{
+	const struct shard_registry_hub *in = shard_registry_hub(&core->registry, h->id);
+	bool is_compacted = h->cleanup != CATALOG_DELETE;
+	bool is_bounded = h->cleanup != CATALOG_COMPACT;
+	for (uint32_t i = 0; i < in->n; i++) {
+		struct store_partition *p = in->parts[i];
+		shard_retention_keep_core(p, is_bounded ? h->retention_ms : 0,
+					  is_bounded ? h->retention_bytes : 0);
+		if (p->is_compacted != is_compacted && p->shard->volume != NULL) {
+			p->is_compacted = is_compacted;
+			volume_set_compact(p->shard->volume, p->part, is_compacted);
+		}
+	}
 }
 
 void shard_command_apply_core(struct shard_core *core, uint64_t index)
@@ -187,6 +208,7 @@ void shard_command_apply_core(struct shard_core *core, uint64_t index)
 	change->next = NULL;
 	if (change->hub.n > 0) {
 		register_hub_locked(&core->registry, &change->hub);
+		core->retention.n_partitions += change->n_new;
 		change->n_new = 0;
 	}
 	if (change->deleted_id != 0) {
@@ -196,8 +218,12 @@ void shard_command_apply_core(struct shard_core *core, uint64_t index)
 	lock_give(&core->lock);
 	int64_t first_producer_id = old->next_producer_id;
 	catalog_drop(&old);
-	forget_hub_core(&deleted);
+	forget_hub_core(core, &deleted);
 	struct store_command *op = change->op;
+	if (op->command.op == CATALOG_HUB_CREATE || op->command.op == CATALOG_HUB_UPDATE) {
+		const char *name = op->command.hub;
+		shard_hub_settings_core(core, catalog_hub_find(core->catalog, span_str(name)));
+	}
 	op->command.first_producer_id = first_producer_id;
 	shard_change_fini(change);
 	shard_save_later_core(core);

@@ -1,7 +1,6 @@
 /* The shard core's thread: rounds of a mailbox, then proposals, then timers. */
 
 #include <sched.h>
-#include <sys/statvfs.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -74,46 +73,6 @@ static void propose_core(struct shard_core *core)
 	}
 }
 
-/* ---- free space ---------------------------------------------------------- */
-
-static bool statvfs_free_space(const char *dir, uint64_t *out)
-{
-	struct statvfs v;
-	if (statvfs(dir, &v) != 0) {
-		return false;
-	}
-	*out = (uint64_t)v.f_bavail * v.f_frsize;
-	return true;
-}
-
-static void check_disk_core(struct shard_core *core, int64_t now_ns)
-{
-	if (core->disk_reserve_bytes == 0) {
-		core->disk_check_ns = INT64_MAX;
-		core->room_bytes = UINT64_MAX;
-		return;
-	}
-	core->disk_check_ns = now_ns + (int64_t)SHARD_DISK_CHECK_MS * 1000000;
-	uint64_t free_bytes;
-	if (!core->free_space(core->dir, &free_bytes)) {
-		return;
-	}
-	uint64_t spoken_for = core->disk_reserve_bytes + core->waiting_bytes;
-	core->room_bytes = free_bytes > spoken_for ? free_bytes - spoken_for : 0;
-	core->taken_bytes = 0;
-	bool is_full = core->room_bytes == 0;
-	if (is_full && !core->is_full) {
-		log_warn("STORE-DISK-RESERVE",
-			 "free_bytes=%llu reserve_bytes=%llu appends are refused until space is free",
-			 (unsigned long long)free_bytes,
-			 (unsigned long long)core->disk_reserve_bytes);
-	} else if (!is_full && core->is_full) {
-		log_warn("STORE-DISK-FREE", "free_bytes=%llu appends are taken again",
-			 (unsigned long long)free_bytes);
-	}
-	core->is_full = is_full;
-}
-
 /* ---- the thread ---------------------------------------------------------- */
 
 static void on_close(struct msg *m)
@@ -137,7 +96,7 @@ static bool is_quiet_core(const struct shard_core *core)
 			return false;
 		}
 	}
-	return core->n_in_flight == 0;
+	return core->n_in_flight == 0 && core->retention.n_out == 0;
 }
 
 static void close_partitions_core(struct shard_core *core)
@@ -176,7 +135,8 @@ static int64_t deadline_core(const struct shard_core *core)
 	if (core->is_stopping) {
 		return INT64_MAX;
 	}
-	return earlier(core->saver.save_ns, earlier(core->disk_check_ns, core->expire_ns));
+	return earlier(earlier(core->saver.save_ns, core->retention.check_ns),
+		       earlier(core->disk_check_ns, core->expire_ns));
 }
 
 static void timers_core(struct shard_core *core)
@@ -186,7 +146,10 @@ static void timers_core(struct shard_core *core)
 		return;
 	}
 	if (now_ns >= core->disk_check_ns) {
-		check_disk_core(core, now_ns);
+		core->disk_check_ns = shard_disks_check_core(core, now_ns);
+	}
+	if (now_ns >= core->retention.check_ns) {
+		shard_retention_check_core(core, now_ns);
 	}
 	if (now_ns >= core->expire_ns) {
 		core->expire_ns = shard_producers_expire_core(core, now_ns);
@@ -202,6 +165,7 @@ static void *core_main(void *arg)
 	while (!core->is_ended) {
 		struct msg *m = mailbox_wait(&core->mailbox, deadline_core(core));
 		core->now_ms = clock_wall_ms();
+		shard_retention_clock_core(core);
 		run_round_core(m);
 		shard_replies_flush_core(core);
 		propose_core(core);
@@ -227,17 +191,26 @@ enum err shard_core_new(const struct shard_options *o, struct shard_core **out,
 	mailbox_init(&core->starter, NULL, NULL);
 	mailbox_init(&core->saver.box, NULL, NULL);
 	lock_init(&core->lock);
-	core->volume = o->volume;
+	assert(o->n_volumes > 0 && o->n_volumes <= LIMIT_VOLUMES);
+	assert(o->volumes[0] != NULL);
+	for (uint32_t i = 0; i < o->n_volumes; i++) {
+		core->volumes[i] = o->volumes[i];
+		core->dirs[i] = o->dirs[i];
+	}
+	core->n_volumes = o->n_volumes;
 	core->state = o->state;
-	core->dir = o->dir;
+	core->exports = o->exports;
+	core->saver.exporter.interval_ns =
+		(o->export_interval_ms > 0 ? o->export_interval_ms : SHARD_EXPORT_INTERVAL_MS) *
+		1000000;
+	memcpy(core->store_uuid, o->store_uuid, sizeof core->store_uuid);
 	core->n_shards = o->shards;
 	core->node_id = o->node_id;
 	core->cache.max = o->cache_bytes != 0 ? o->cache_bytes : SHARD_CACHE_DEFAULT;
-	core->disk_reserve_bytes = o->disk_reserve_bytes;
+	shard_disks_init(core, o);
+	shard_retention_init(core, o->retention_check_ms, o->clock_doubt_ms);
 	core->producer_expiry_ms =
 		o->producer_expiry_ms > 0 ? o->producer_expiry_ms : SHARD_PRODUCER_EXPIRY_MS;
-	core->room_bytes = UINT64_MAX;
-	core->free_space = o->free_space != NULL ? o->free_space : statvfs_free_space;
 	core->shards = mem_calloc(o->shards, sizeof *core->shards);
 	enum err e = ERR_NOMEM;
 	if (core->shards == NULL) {
@@ -246,6 +219,8 @@ enum err shard_core_new(const struct shard_options *o, struct shard_core **out,
 	}
 	for (uint32_t i = 0; i < o->shards; i++) {
 		core->shards[i].core = core;
+		core->shards[i].disk = &core->disks[i % core->n_volumes];
+		core->shards[i].volume = core->shards[i].disk->volume;
 		core->shards[i].number = i;
 		core->shards[i].is_unsaved = true;
 	}
@@ -268,7 +243,7 @@ enum err shard_core_start(struct shard_core *core, struct err_detail *d)
 	}
 	int64_t now_ns = clock_mono_ns();
 	shard_save_plan_core(core, now_ns);
-	check_disk_core(core, now_ns);
+	core->disk_check_ns = shard_disks_check_core(core, now_ns);
 	e = shard_saver_start(core);
 	if (e != ERR_OK) {
 		return err_set(d, e, "cannot start the saver thread");
@@ -313,6 +288,7 @@ void shard_core_free(struct shard_core **cp)
 		thread_join(core->thread);
 	}
 	shard_cache_fini(core);
+	shard_retention_fini(core);
 	shard_change_fini(&core->change);
 	shard_registry_fini(&core->registry);
 	for (uint32_t i = 0; core->shards != NULL && i < core->n_shards; i++) {

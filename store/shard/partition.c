@@ -15,6 +15,9 @@ struct store_partition *shard_partition_new(struct shard *s, struct store_part p
 	p->part = part;
 	p->shard = s;
 	p->position.max_timestamp_ms = INT64_MIN;
+	p->position.is_offline = s->volume == NULL;
+	p->retained.oldest_ms = SHARD_OLDEST_NONE;
+	p->retained.stuck_seq = -1;
 	lock_init(&p->lock);
 	return p;
 }
@@ -83,6 +86,10 @@ static enum err read_locked(const struct store_partition *p, int64_t from, uint3
 	if (p->position.deleted) {
 		return ERR_NOT_FOUND;
 	}
+	if (p->position.is_offline) {
+		return ERR_OFFLINE;
+	}
+	from = from > p->position.first_seq ? from : p->position.first_seq;
 	if (from >= p->position.next_seq) {
 		return from == p->position.next_seq ? ERR_OK : ERR_RANGE;
 	}
@@ -137,7 +144,10 @@ static void unlink_locked(struct store_watch *w)
 /* Does the watch end at once? */
 static bool is_due_locked(const struct store_partition *p, struct store_watch *w)
 {
-	w->err = p->position.deleted ? ERR_NOT_FOUND : p->is_stopping ? ERR_STOPPING : ERR_OK;
+	w->err = p->position.deleted	  ? ERR_NOT_FOUND
+		 : p->is_stopping	  ? ERR_STOPPING
+		 : p->position.is_offline ? ERR_OFFLINE
+					  : ERR_OK;
 	return w->err != ERR_OK || p->position.next_seq > w->seq;
 }
 
@@ -224,6 +234,7 @@ void shard_partition_close_core(struct store_partition *p, enum err e)
 		shard_cache_forget_core(p->shard->core, p);
 		/* Their rows go with the next sweep. */
 		shard_producers_fini(&p->producers);
+		shard_retention_forget_core(p);
 	}
 }
 
@@ -231,12 +242,15 @@ void shard_partition_publish_core(struct store_partition *p, struct shard_item *
 				  const struct volume_command *c)
 {
 	struct shard_core *core = p->shard->core;
+	if (p->position.next_seq != c->base_seq) {
+		shard_cache_forget_core(core, p);	/* it has no gaps */
+	}
 	bool is_cached = !p->is_gone && shard_cache_room_core(core, p);
 	if (!is_cached) {
 		shard_cache_forget_core(core, p);
 	}
 	lock_take(&p->lock);
-	assert(p->position.next_seq == c->base_seq);
+	assert(p->position.next_seq <= c->base_seq);
 	if (is_cached) {
 		p->ring_n++;
 		*shard_recent_at(p, p->ring_n - 1) = (struct shard_recent){
@@ -249,7 +263,7 @@ void shard_partition_publish_core(struct store_partition *p, struct shard_item *
 			.encoding = c->encoding,
 		};
 	}
-	p->position.next_seq += c->count;
+	p->position.next_seq = c->base_seq + c->count;
 	p->position.last_enqueued_ms = c->append_ms;
 	if (c->max_timestamp_ms > p->position.max_timestamp_ms) {
 		p->position.max_timestamp_ms = c->max_timestamp_ms;
@@ -264,4 +278,30 @@ void shard_partition_publish_core(struct store_partition *p, struct shard_item *
 		buf_drop(&item->buf);
 	}
 	answer_core(core, due);
+	shard_retention_published_core(p, c->append_ms, c->payload.n);
+}
+
+void shard_partition_bytes_core(struct store_partition *p, uint64_t bytes)
+{
+	lock_take(&p->lock);
+	p->position.bytes = bytes;
+	lock_give(&p->lock);
+}
+
+void shard_partition_start_core(struct store_partition *p, int64_t first_seq)
+{
+	assert(first_seq > p->position.first_seq);
+	assert(first_seq <= p->position.next_seq);
+	bool is_empty = first_seq == p->position.next_seq;
+	lock_take(&p->lock);
+	p->position.first_seq = first_seq;
+	if (is_empty) {
+		p->position.max_timestamp_ms = INT64_MIN;
+	}
+	lock_give(&p->lock);
+	if (is_empty) {
+		shard_partition_bytes_core(p, 0);
+	}
+	shard_cache_trim_core(p->shard->core, p, first_seq);
+	shard_retention_started_core(p, true);
 }

@@ -294,7 +294,7 @@ static void add_row(struct shard_entry *e, struct shard_row *row, size_t size)
 {
 	e->size += size + (e->producers.first == NULL ? DESCRIPTOR : 0);
 	e->producers.size += size;
-	e->shard->core->taken_bytes += row->is_deleted ? 0 : size;
+	e->shard->disk->taken_bytes += row->is_deleted ? 0 : size;
 	shard_rows_change_add(&e->producers, row);
 }
 
@@ -424,7 +424,7 @@ static enum err load_row(const struct shard *s, const struct shard_row *row, str
 /* Puts the shard's producers in, those silent the longest first. */
 static enum err load_shard(const struct shard *s)
 {
-	if (s->rows.n == 0) {
+	if (s->volume == NULL || s->rows.n == 0) {
 		return ERR_OK;
 	}
 	struct known *v = mem_alloc(s->rows.n * sizeof *v);
@@ -467,12 +467,14 @@ enum err shard_producers_load(struct shard_core *core)
 
 /* ---- forgetting ---------------------------------------------------------- */
 
-/* Is the row of a producer that is to be forgotten? Then *p is its partition,
- * NULL when that is no more, and *pr what the partition knows. */
+/* Is the row of a producer that is to be forgotten, or of the start of a partition
+ * that is no more? Then *p is its partition, NULL when that is no more, and *pr what
+ * the partition knows. */
 static bool is_forgettable_core(const struct shard_core *core, const struct shard_row *row,
 				struct store_partition **p, struct shard_producer **pr)
 {
-	if (row->kind != STORE_ROW_PRODUCER || row->is_deleted) {
+	bool is_producer = row->kind == STORE_ROW_PRODUCER;
+	if ((!is_producer && row->kind != STORE_ROW_START) || row->is_deleted) {
 		return false;
 	}
 	struct store_part part = {get_u32(row->key), get_u32(row->key + 4)};
@@ -480,6 +482,9 @@ static bool is_forgettable_core(const struct shard_core *core, const struct shar
 	*p = shard_registry_find(&core->registry, part);
 	if (*p == NULL) {
 		return true;
+	}
+	if (!is_producer) {
+		return false;
 	}
 	*pr = find(&(*p)->producers, (int64_t)get_u64(row->key + 8));
 	/* Not known: its deletion is on its way. */
@@ -549,6 +554,9 @@ int64_t shard_producers_expire_core(struct shard_core *core, int64_t now_ns)
 	int64_t pause_ns = (int64_t)SHARD_FORGET_PAUSE_MS * 1000000;
 	for (; core->sweep_shard < core->n_shards; core->sweep_shard++) {
 		struct shard *s = &core->shards[core->sweep_shard];
+		if (s->volume == NULL) {
+			continue;
+		}
 		if (s->is_sweep_due) {
 			return now_ns + pause_ns;	/* no place in flight was free yet */
 		}

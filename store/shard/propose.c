@@ -22,12 +22,12 @@ _Static_assert(RECORD_HEAD + DESCRIPTOR + UINT16_MAX + LIMIT_BATCH + DESCRIPTOR 
 		       LIMIT_ENTRY,
 	       "any single batch fits an entry, with the rows of its producer and of those forgotten");
 
-void shard_append_fail_core(struct shard_core *core, struct store_append *op, enum err e)
+void shard_append_fail_core(struct shard *s, struct store_append *op, enum err e)
 {
-	core->waiting_bytes -= op->batch_len;
+	s->disk->waiting_bytes -= op->batch_len;
 	buf_drop(&op->batch);
 	op->err = e;
-	shard_reply_core(core, op->reply_to, &op->msg, op->done);
+	shard_reply_core(s->core, op->reply_to, &op->msg, op->done);
 }
 
 /* ---- arrival ------------------------------------------------------------- */
@@ -43,30 +43,23 @@ static void dirty_push(struct shard *s, struct store_partition *p)
 	s->dirty_last = p;
 }
 
-/* The disk is looked at now and then; between two looks what is taken counts
- * against the room there was, so that a fast writer cannot outrun the look. */
-static bool is_without_room(const struct shard_core *core, const struct store_append *op)
-{
-	return core->is_full || core->taken_bytes + op->batch_len > core->room_bytes;
-}
-
 void shard_on_append(struct msg *m)
 {
 	struct store_append *op = (struct store_append *)m;
 	struct store_partition *p = op->partition;
 	assert(p->magic == PARTITION_MAGIC);
 	struct shard *s = p->shard;
-	struct shard_core *core = s->core;
-	core->waiting_bytes += op->batch_len;
-	enum err e = core->is_stopping ? ERR_STOPPING
-		     : p->is_gone      ? ERR_NOT_FOUND
-		     : is_without_room(core, op) ? ERR_QUOTA
-						 : ERR_OK;
+	s->disk->waiting_bytes += op->batch_len;
+	enum err e = s->core->is_stopping ? ERR_STOPPING
+		     : p->is_gone	  ? ERR_NOT_FOUND
+		     : s->volume == NULL  ? ERR_OFFLINE
+		     : shard_disk_is_without(s->disk, op->batch_len) ? ERR_QUOTA
+								     : ERR_OK;
 	if (e != ERR_OK) {
-		shard_append_fail_core(core, op, e);
+		shard_append_fail_core(s, op, e);
 		return;
 	}
-	core->taken_bytes += op->batch_len;
+	s->disk->taken_bytes += op->batch_len;
 	/* Needed when the round is over, and likely still in another core's cache. */
 	__builtin_prefetch(op->batch);
 	if (p->pending_first == NULL) {
@@ -118,6 +111,7 @@ void shard_entry_send_core(struct shard_entry *e)
 	struct shard *s = e->shard;
 	assert(!e->is_used);
 	assert(e->n > 0);
+	assert(s->volume != NULL);
 	e->is_used = true;
 	s->n_in_flight++;
 	s->core->n_in_flight++;
@@ -130,7 +124,7 @@ void shard_entry_send_core(struct shard_entry *e)
 		.commands = e->commands,
 		.n_commands = e->n,
 	};
-	volume_append(s->core->volume, &e->out);
+	volume_append(s->volume, &e->out);
 }
 
 /* ---- decisions ----------------------------------------------------------- */
@@ -262,9 +256,8 @@ static void repeat_core(const struct shard_entry *making, struct store_partition
 		item = item_find_core(making, p, step->base_seq);
 	}
 	if (item == NULL) {
-		struct shard_core *core = p->shard->core;
-		core->waiting_bytes -= op->batch_len;
-		shard_reply_core(core, op->reply_to, &op->msg, op->done);
+		p->shard->disk->waiting_bytes -= op->batch_len;
+		shard_reply_core(p->shard->core, op->reply_to, &op->msg, op->done);
 		return;
 	}
 	struct store_append *last = item->first;
@@ -317,7 +310,7 @@ static bool take_core(struct shard_entry *e, struct store_partition *p)
 		err = add_core(e, p, has_producer ? &step : NULL);
 	}
 	if (err != ERR_OK && err != ERR_AGAIN) {
-		shard_append_fail_core(p->shard->core, pending_pop(p), err);
+		shard_append_fail_core(p->shard, pending_pop(p), err);
 	}
 	return err != ERR_AGAIN;
 }

@@ -27,14 +27,19 @@ static enum err limits(struct store_partition *p, int64_t *first, int64_t *limit
 	store_partition_position(p, &at);
 	*first = at.first_seq;
 	*limit = at.next_seq;
-	return at.deleted ? ERR_NOT_FOUND : ERR_OK;
+	return at.deleted ? ERR_NOT_FOUND : at.is_offline ? ERR_OFFLINE : ERR_OK;
 }
 
-static bool is_deleted(struct store_partition *p)
+/* What was trimmed since the volume was asked is not given out any more. */
+static void drop_trimmed(struct store_batches *b, int64_t first)
 {
-	struct store_position at;
-	store_partition_position(p, &at);
-	return at.deleted;
+	uint32_t n = 0;
+	while (n < b->n && b->v[n].base_seq + b->v[n].count <= first) {
+		buf_drop(&b->v[n].buf);
+		n++;
+	}
+	b->n -= n;
+	memmove(b->v, b->v + n, b->n * sizeof *b->v);
 }
 
 /* ---- read ---------------------------------------------------------------- */
@@ -51,10 +56,13 @@ static void on_read(struct msg *m)
 	struct store_read *op = r->op;
 	op->err = r->in.err;
 	op->out.n = 0;
-	if (is_deleted(r->partition)) {
+	struct store_position at;
+	store_partition_position(r->partition, &at);
+	if (at.deleted) {
 		op->err = ERR_NOT_FOUND;
 	}
 	if (op->err == ERR_OK) {
+		drop_trimmed(&r->in.out, at.first_seq);
 		op->out.n = r->in.out.n;
 		memcpy(op->out.v, r->in.out.v, r->in.out.n * sizeof *op->out.v);
 	} else {
@@ -81,7 +89,8 @@ void shard_core_read(struct shard_core *core, struct store_read *op)
 	op->out.n = 0;
 	op->inner = NULL;
 	enum err e = limits(op->partition, &first, &limit);
-	if (e != ERR_OK || op->from >= limit) {
+	int64_t from = op->from > first ? op->from : first;
+	if (e != ERR_OK || from >= limit) {
 		read_end(op, e);
 		return;
 	}
@@ -96,13 +105,13 @@ void shard_core_read(struct shard_core *core, struct store_read *op)
 	r->in.reply_to = op->reply_to;
 	r->in.done = on_read;
 	r->in.part = op->partition->part;
-	r->in.from = op->from > first ? op->from : first;
+	r->in.from = from;
 	r->in.limit = limit;
 	r->in.max_bytes = op->max_bytes;
 	r->in.err = ERR_OK;
 	r->in.out.n = 0;
 	op->inner = r;
-	volume_read(core->volume, &r->in);
+	volume_read(op->partition->shard->volume, &r->in);
 	leave(core);
 }
 
@@ -118,8 +127,10 @@ static void on_seek(struct msg *m)
 {
 	struct seek *s = (struct seek *)m;
 	struct store_seek *op = s->op;
-	op->err = is_deleted(s->partition) ? ERR_NOT_FOUND : s->in.err;
-	op->seq = s->in.seq;
+	struct store_position at;
+	store_partition_position(s->partition, &at);
+	op->err = at.deleted ? ERR_NOT_FOUND : s->in.err;
+	op->seq = s->in.seq > at.first_seq ? s->in.seq : at.first_seq;
 	store_partition_drop(&s->partition);
 	mem_free(s);
 	op->inner = NULL;
@@ -175,6 +186,6 @@ void shard_core_seek(struct shard_core *core, struct store_seek *op)
 		.seq = op->seq,
 	};
 	op->inner = s;
-	volume_seek(core->volume, &s->in);
+	volume_seek(op->partition->shard->volume, &s->in);
 	leave(core);
 }

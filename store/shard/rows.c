@@ -50,9 +50,20 @@ uint64_t shard_hash_seed(const void *own)
 	return mix((uint64_t)clock_mono_ns() ^ mix((uint64_t)(uintptr_t)own));
 }
 
+/* The greatest power of two that is not more than n > 0. */
+static size_t half_of(size_t n)
+{
+	return (size_t)1 << (63 - __builtin_clzll(n));
+}
+
+/* The table grows by a slot at a time (linear hashing), so that no row makes the
+ * shard wait for all others: slots from half_of(n_slots) on are split off already, a
+ * row that belongs to one that is not yet is where it would be in half as many. */
 static struct shard_row **slot_of(const struct shard_rows *r, uint8_t kind, struct span key)
 {
-	return &r->slots[shard_hash(r->seed ^ kind, key.p, key.n) & (r->n_slots - 1)];
+	size_t half = half_of(r->n_slots);
+	size_t at = shard_hash(r->seed ^ kind, key.p, key.n) & (2 * half - 1);
+	return &r->slots[at < r->n_slots ? at : at - half];
 }
 
 /* The place that points to the row, or the one at the end of its slot. */
@@ -75,36 +86,44 @@ static struct span key_of(const struct shard_row *row)
 	return span_of(row->key, row->key_len);
 }
 
+/* One slot more: the rows of the one it is split off that belong there move. */
+static void split(struct shard_rows *r)
+{
+	size_t to = r->n_slots++;
+	size_t from = to - half_of(to);
+	r->slots[to] = NULL;
+	struct shard_row *row = r->slots[from];
+	r->slots[from] = NULL;
+	while (row != NULL) {
+		struct shard_row *next = row->next;
+		struct shard_row **slot = slot_of(r, row->kind, key_of(row));
+		assert(slot == &r->slots[from] || slot == &r->slots[to]);
+		row->next = *slot;
+		*slot = row;
+		row = next;
+	}
+}
+
 bool shard_rows_room(struct shard_rows *r, size_t more)
 {
-	size_t n_slots = r->n_slots != 0 ? r->n_slots : SLOTS_FIRST;
-	while (n_slots < r->n + more) {
-		n_slots *= 2;
-	}
-	if (n_slots == r->n_slots) {
+	size_t need = r->n + more > SLOTS_FIRST ? r->n + more : SLOTS_FIRST;
+	if (need <= r->n_slots) {
 		return true;
 	}
-	struct shard_rows grown = {.n_slots = n_slots, .seed = r->seed};
-	grown.slots = mem_calloc(n_slots, sizeof(void *));
-	if (grown.slots == NULL) {
+	void *slots = r->slots;
+	bool ok = mem_grow(&slots, &r->cap, need, sizeof(void *));
+	r->slots = slots;
+	if (!ok) {
 		return r->n_slots > 0;	/* slots only get longer */
 	}
 	if (r->n_slots == 0) {
-		grown.seed = shard_hash_seed(grown.slots);
+		r->seed = shard_hash_seed(slots);
+		r->n_slots = SLOTS_FIRST;
+		memset(r->slots, 0, SLOTS_FIRST * sizeof(void *));
 	}
-	for (size_t i = 0; i < r->n_slots; i++) {
-		struct shard_row *next;
-		for (struct shard_row *row = r->slots[i]; row != NULL; row = next) {
-			next = row->next;
-			struct shard_row **slot = slot_of(&grown, row->kind, key_of(row));
-			row->next = *slot;
-			*slot = row;
-		}
+	while (r->n_slots < need) {
+		split(r);
 	}
-	mem_free(r->slots);
-	r->slots = grown.slots;
-	r->n_slots = grown.n_slots;
-	r->seed = grown.seed;
 	return true;
 }
 
@@ -152,6 +171,10 @@ static void put(struct shard_rows *r, struct shard_row *row, bool is_dirty)
 	assert(r->n_slots > 0);
 	struct shard_row **at = find(r, row->kind, key_of(row));
 	struct shard_row *old = *at;
+	if (old != NULL && row->kind == STORE_ROW_START && shard_start_is_behind(row, old)) {
+		shard_row_free(&row);
+		return;
+	}
 	if (old != NULL) {
 		mem_free(old->content);
 		old->content = row->content;
@@ -238,7 +261,8 @@ static enum err put_copy(struct shard *s, const struct store_row *in, bool is_di
 static bool is_sound(const struct store_row *row)
 {
 	return row->kind >= STORE_ROW_PRODUCER && row->key.n > 0 &&
-	       row->key.n <= STORE_ROW_KEY_MAX && !(row->is_deleted && row->content.n > 0);
+	       row->key.n <= STORE_ROW_KEY_MAX && !(row->is_deleted && row->content.n > 0) &&
+	       (row->kind != STORE_ROW_START || shard_start_is_sound(row));
 }
 
 enum err shard_rows_load(struct shard *s, uint8_t kind, struct span key, struct span content)
@@ -272,7 +296,7 @@ enum err shard_rows_replay(struct shard *s, struct span payload)
 
 /* ---- changes ------------------------------------------------------------- */
 
-static void change_fini(struct shard_rows_change *c)
+void shard_rows_change_fini(struct shard_rows_change *c)
 {
 	while (c->first != NULL) {
 		struct shard_row *row = c->first;
@@ -320,7 +344,8 @@ static enum err measure(const struct store_rows_write *op, size_t *size, bool *h
 	}
 	for (uint32_t i = 0; i < op->n; i++) {
 		const struct store_row *row = &op->rows[i];
-		if (!is_sound(row) || row->kind == STORE_ROW_PRODUCER) {
+		if (!is_sound(row) || row->kind == STORE_ROW_PRODUCER ||
+		    row->kind == STORE_ROW_START) {
 			return ERR_INVALID;
 		}
 		if (row->content.n > STORE_ROWS_MAX) {
@@ -336,6 +361,23 @@ static enum err measure(const struct store_rows_write *op, size_t *size, bool *h
 	return ERR_OK;
 }
 
+static void answer_core(struct shard_core *core, struct store_rows_write *op, enum err e)
+{
+	op->inner = NULL;
+	op->err = e;
+	shard_reply_core(core, op->reply_to, &op->msg, op->done);
+}
+
+/* Of a write. */
+static void end_core(struct shard *s, struct shard_rows_change *c, enum err e)
+{
+	struct store_rows_write *op = c->op;
+	s->disk->waiting_bytes -= c->size;
+	shard_rows_change_fini(c);
+	mem_free(c);
+	answer_core(s->core, op, e);
+}
+
 /* Rows and payload of a write; NULL: no memory. */
 static struct shard_rows_change *change_new(struct store_rows_write *op, size_t size)
 {
@@ -344,6 +386,7 @@ static struct shard_rows_change *change_new(struct store_rows_write *op, size_t 
 		return NULL;
 	}
 	c->op = op;
+	c->end = end_core;
 	c->size = size;
 	c->payload_cap = size;
 	c->payload = mem_alloc(size);
@@ -364,18 +407,22 @@ static struct shard_rows_change *change_new(struct store_rows_write *op, size_t 
 			return c;
 		}
 	}
-	change_fini(c);
+	shard_rows_change_fini(c);
 	mem_free(c);
 	return NULL;
 }
 
 /* ---- writes -------------------------------------------------------------- */
 
-static void answer_core(struct shard_core *core, struct store_rows_write *op, enum err e)
+void shard_rows_push_core(struct shard *s, struct shard_rows_change *c)
 {
-	op->inner = NULL;
-	op->err = e;
-	shard_reply_core(core, op->reply_to, &op->msg, op->done);
+	if (s->rows_first == NULL) {
+		s->rows_first = c;
+	} else {
+		s->rows_last->next = c;
+	}
+	s->rows_last = c;
+	shard_ready_core(s);
 }
 
 static enum err accept_core(struct shard_core *core, struct store_rows_write *op)
@@ -389,10 +436,13 @@ static enum err accept_core(struct shard_core *core, struct store_rows_write *op
 	if (e != ERR_OK) {
 		return e;
 	}
-	if (has_put && (core->is_full || core->taken_bytes + size > core->room_bytes)) {
+	struct shard *s = &core->shards[op->shard];
+	if (s->volume == NULL) {
+		return ERR_OFFLINE;
+	}
+	if (has_put && shard_disk_is_without(s->disk, size)) {
 		return ERR_QUOTA;
 	}
-	struct shard *s = &core->shards[op->shard];
 	struct shard_rows_change *c = NULL;
 	if (shard_rows_room(&s->rows, op->n)) {
 		c = change_new(op, size);
@@ -400,15 +450,9 @@ static enum err accept_core(struct shard_core *core, struct store_rows_write *op
 	if (c == NULL) {
 		return ERR_NOMEM;
 	}
-	core->taken_bytes += size;
-	core->waiting_bytes += size;
-	if (s->rows_first == NULL) {
-		s->rows_first = c;
-	} else {
-		s->rows_last->next = c;
-	}
-	s->rows_last = c;
-	shard_ready_core(s);
+	s->disk->taken_bytes += size;
+	s->disk->waiting_bytes += size;
+	shard_rows_push_core(s, c);
 	return ERR_OK;
 }
 
@@ -444,16 +488,6 @@ static struct shard_rows_change *pop(struct shard *s)
 	return c;
 }
 
-/* The operation's part of a change ends. */
-static void end_core(struct shard_core *core, struct shard_rows_change *c, enum err e)
-{
-	struct store_rows_write *op = c->op;
-	core->waiting_bytes -= c->size;
-	change_fini(c);
-	mem_free(c);
-	answer_core(core, op, e);
-}
-
 bool shard_rows_take_core(struct shard_entry *e)
 {
 	struct shard *s = e->shard;
@@ -462,7 +496,8 @@ bool shard_rows_take_core(struct shard_entry *e)
 	}
 	if (!shard_entry_room(e)) {
 		if (e->n == 0) {
-			end_core(s->core, pop(s), ERR_NOMEM);
+			struct shard_rows_change *c = pop(s);
+			c->end(s, c, ERR_NOMEM);
 		}
 		return e->n == 0;
 	}
@@ -477,13 +512,16 @@ void shard_rows_apply_core(struct shard *s, struct shard_rows_change *c)
 	while (c->first != NULL) {
 		struct shard_row *row = c->first;
 		c->first = row->next;
+		if (row->kind == STORE_ROW_START) {
+			shard_start_apply_core(s, row);
+		}
 		put(&s->rows, row, true);
 	}
 	shard_save_later_core(s->core);
-	if (c->op != NULL) {
-		end_core(s->core, c, ERR_OK);
+	if (c->end != NULL) {
+		c->end(s, c, ERR_OK);
 	} else {
-		change_fini(c);
+		shard_rows_change_fini(c);
 	}
 }
 

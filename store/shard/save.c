@@ -117,6 +117,9 @@ static bool add_shard(struct shard *s, struct shard_job *j)
 
 static bool is_to_save(const struct shard *s)
 {
+	if (s->volume == NULL) {
+		return false;	/* what the file has of it stays */
+	}
 	return s->is_unsaved || s->rows.dirty != NULL || is_catalog_changed(s) ||
 	       (s->core->saver.has_indexes && s->saved_index != s->applied_index);
 }
@@ -139,6 +142,7 @@ static bool post_next_core(struct shard_core *core)
 			tell_later(err_text(ERR_NOMEM));
 			saver->next_shard = core->n_shards;
 			saver->is_due = true;
+			saver->is_short = true;
 		}
 	}
 	if (j->len == 0) {
@@ -158,6 +162,7 @@ static void begin_pass_core(struct shard_core *core, int64_t now_ns, bool has_in
 	struct shard_saver *saver = &core->saver;
 	saver->next_shard = 0;
 	saver->is_due = false;
+	saver->is_short = false;
 	saver->has_indexes = has_indexes;
 	if (has_indexes) {
 		saver->index_ns = after_ms(now_ns, SHARD_STATE_IDLE_MS);
@@ -165,13 +170,26 @@ static void begin_pass_core(struct shard_core *core, int64_t now_ns, bool has_in
 	saver->save_ns = saver->index_ns;
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* When what changed is written: late, and later when writing failed. */
+static int64_t changed_ms(const struct shard_saver *saver)
+{
+	uint32_t n = saver->n_failures > 0 ? saver->n_failures - 1 : 0;
+	n = n < SHARD_STATE_RETRY_DOUBLINGS ? n : SHARD_STATE_RETRY_DOUBLINGS;
+	return (int64_t)SHARD_STATE_CHANGED_MS << n;
+}
+
 /* When the next pass begins. */
 static void plan_core(struct shard_core *core, int64_t now_ns)
 {
 	struct shard_saver *saver = &core->saver;
-	int64_t at_ns = saver->is_due ? after_ms(now_ns, SHARD_STATE_CHANGED_MS)
-				      : saver->index_ns;
-	saver->save_ns = at_ns < saver->save_ns ? at_ns : saver->save_ns;
+	int64_t at_ns = saver->is_due ? after_ms(now_ns, changed_ms(saver)) : saver->index_ns;
+	saver->save_ns = earlier(saver->save_ns, at_ns);
+	saver->save_ns = earlier(saver->save_ns, shard_exports_time_core(core, now_ns));
 }
 
 void shard_save_later_core(struct shard_core *core)
@@ -189,6 +207,7 @@ void shard_save_plan_core(struct shard_core *core, int64_t now_ns)
 	saver->next_shard = core->n_shards;
 	saver->index_ns = after_ms(now_ns, SHARD_STATE_IDLE_MS);
 	saver->save_ns = saver->index_ns;
+	shard_exports_plan_core(core, now_ns);
 	for (uint32_t i = 0; i < core->n_shards; i++) {
 		saver->is_due = saver->is_due || is_to_save(&core->shards[i]);
 	}
@@ -212,13 +231,27 @@ void shard_save_core(struct shard_core *core, int64_t now_ns)
 		saver->save_ns = INT64_MAX;
 		return;
 	}
-	begin_pass_core(core, now_ns, now_ns >= saver->index_ns);
+	bool is_for_export = shard_exports_begin_core(core, now_ns);
+	begin_pass_core(core, now_ns, is_for_export || now_ns >= saver->index_ns);
 	if (core->state == NULL) {
 		forget_dirty_core(core);
 		return;
 	}
-	if (!post_next_core(core)) {
-		plan_core(core, now_ns);
+	shard_save_go_on_core(core);
+}
+
+void shard_save_go_on_core(struct shard_core *core)
+{
+	struct shard_saver *saver = &core->saver;
+	/* Closing goes its own way on. */
+	if (core->is_drained || post_next_core(core)) {
+		return;
+	}
+	if (saver->is_short) {
+		shard_exports_fail_core(core, ERR_NOMEM);
+	}
+	if (!shard_exports_post_core(core)) {
+		plan_core(core, clock_mono_ns());
 	}
 }
 
@@ -248,7 +281,9 @@ void shard_on_saved(struct msg *m)
 	assert(saver->is_out);
 	saver->is_out = false;
 	bool is_written = saver->job.err == ERR_OK;
+	saver->n_failures = is_written ? 0 : saver->n_failures + 1;
 	if (!is_written) {
+		shard_exports_fail_core(core, saver->job.err);
 		tell_later(saver->job.detail.text);
 		undo_job_core(core);
 		saver->has_given_up = saver->is_last;
@@ -259,15 +294,14 @@ void shard_on_saved(struct msg *m)
 		core->shards[i].is_in_job = false;
 	}
 	shard_job_fini(&saver->job);
-	if (!core->is_drained && !post_next_core(core)) {
-		plan_core(core, clock_mono_ns());
-	}
+	shard_save_go_on_core(core);
 }
 
 bool shard_save_finish_core(struct shard_core *core)
 {
 	struct shard_saver *saver = &core->saver;
 	assert(core->is_drained);
+	shard_exports_stop_core(core);
 	if (core->state == NULL || saver->has_given_up) {
 		return true;
 	}

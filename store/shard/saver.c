@@ -8,6 +8,7 @@
  *                  applied  u64 index, u64 term
  */
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/shard/shard_priv.h"
@@ -182,11 +183,30 @@ static void on_job(struct msg *m)
 	assert(!r.bad);
 	j->err = state_commit(core->state, &j->detail);
 	if (j->err == ERR_IO) {
-		log_fatal("STORE-STATE-WRITE", "dir=%s error=%s", log_quote(core->dir),
+		log_fatal("STORE-STATE-WRITE", "dir=%s error=%s", log_quote(core->dirs[0]),
 			  log_quote(j->detail.text));
 	}
 	j->msg.run = shard_on_saved;
 	mailbox_post(&core->mailbox, &j->msg);
+}
+
+static void on_export(struct msg *m)
+{
+	ASSERT_THREAD(ROLE_BACKGROUND);
+	size_t at = offsetof(struct shard_core, saver.exporter);
+	struct shard_core *core = (struct shard_core *)(void *)((char *)m - at);
+	struct shard_exporter *x = &core->saver.exporter;
+	int64_t begin_ns = clock_mono_ns();
+	x->detail.text[0] = '\0';
+	x->err = export_write(core->exports, core->dirs[0], core->store_uuid, core->state,
+			      clock_wall_ms(), &x->detail);
+	if (x->err == ERR_IO) {
+		log_fatal("STORE-EXPORT-WRITE", "dir=%s error=%s", log_quote(core->dirs[0]),
+			  log_quote(x->detail.text));
+	}
+	x->took_ns = clock_mono_ns() - begin_ns;
+	x->msg.run = shard_on_exported;
+	mailbox_post(&core->mailbox, &x->msg);
 }
 
 static void on_stop(struct msg *m)
@@ -208,6 +228,7 @@ static void *saver_main(void *arg)
 /* ---- life ---------------------------------------------------------------- */
 
 _Static_assert(offsetof(struct shard_job, msg) == 0, "found from its message");
+_Static_assert(offsetof(struct shard_exporter, msg) == 0, "found from its message");
 
 void shard_saver_post_core(struct shard_core *core)
 {
@@ -216,6 +237,16 @@ void shard_saver_post_core(struct shard_core *core)
 	assert(s->is_out);
 	s->job.msg.run = on_job;
 	mailbox_post(&s->box, &s->job.msg);
+}
+
+void shard_saver_post_export_core(struct shard_core *core)
+{
+	struct shard_saver *s = &core->saver;
+	assert(s->is_started);
+	assert(!s->is_out);
+	s->is_out = true;
+	s->exporter.msg.run = on_export;
+	mailbox_post(&s->box, &s->exporter.msg);
 }
 
 enum err shard_saver_start(struct shard_core *core)

@@ -8,8 +8,10 @@
 #include <assert.h>
 #include <stdatomic.h>
 
+#include "base/limits.h"
 #include "base/lock.h"
 #include "store/shard/shard.h"
+#include "store/volume/export.h"
 #include "store/volume/state.h"
 #include "store/volume/volume.h"
 
@@ -36,6 +38,27 @@ struct shard_producers {
 	struct shard_producer *newest;
 };
 
+/* What a partition's hub keeps, and what is known of its oldest event. Core thread
+ * only. */
+#define SHARD_OLDEST_UNKNOWN INT64_MIN
+#define SHARD_OLDEST_NONE INT64_MAX
+struct shard_retained {
+	int64_t keep_ms;	/* 0: for ever */
+	uint64_t keep_bytes;	/* 0: no bound */
+	int64_t oldest_ms;	/* append time of the first retained event, or as above */
+	uint64_t appended;	/* payload bytes that became durable since the start */
+	int64_t stuck_seq;	/* at this end no cut brought it below keep_bytes */
+	bool is_rough;		/* position.bytes counts some that are below first_seq */
+	bool is_busy;		/* being cut, or at rest after it: not in the heap */
+	size_t place;		/* in the heap, from 1; 0: it is not in it */
+	int64_t due_ms;		/* its key there */
+	struct store_partition *next_resting;
+	int64_t rest_ns;	/* at least until then */
+};
+
+/* More events than any lost segments held; far from the end of the numbers. */
+#define SHARD_LOST_LEAP ((int64_t)1 << 40)
+
 enum { PARTITION_MAGIC = 0x70a27141 };
 
 struct store_partition {
@@ -54,6 +77,8 @@ struct store_partition {
 	uint32_t n_fifo;	/* places in the cache's queue; > 0: it holds a reference */
 	uint32_t n_stale;	/* of those, oldest first, whose batch is gone already */
 	struct shard_producers producers;
+	struct shard_retained retained;
+	bool is_compacted;	/* as the volume was told */
 
 	struct lock lock;	/* rank 40, guards what follows; the ring is changed by the core only */
 	struct store_position position;
@@ -79,7 +104,8 @@ struct shard_row {
 	uint8_t key[];
 };
 struct shard_rows {
-	struct shard_row **slots;	/* n_slots is 0 or a power of two */
+	struct shard_row **slots;	/* any number of them */
+	size_t cap;
 	size_t n_slots;
 	size_t n;
 	uint64_t seed;
@@ -88,9 +114,13 @@ struct shard_rows {
 
 /* What one VOLUME_ROWS command changes, prepared so that applying it cannot
  * fail. */
+struct shard_rows_change;
+/* The change took effect, or (e) did not: gives it up. */
+typedef void shard_rows_end_fn(struct shard *s, struct shard_rows_change *c, enum err e);
 struct shard_rows_change {
 	struct shard_rows_change *next;	/* waiting */
-	struct store_rows_write *op;	/* NULL: the producers of an entry */
+	shard_rows_end_fn *end;		/* NULL: the producers of an entry, which keeps it */
+	struct store_rows_write *op;	/* of a write */
 	struct shard_row *first;	/* in order, by next; go into the table */
 	struct shard_row *last;
 	uint8_t *payload;		/* own block */
@@ -121,8 +151,22 @@ struct shard_entry {
 	struct shard_rows_change producers;	/* those it advances and forgets; its last command */
 };
 
+/* Room on one volume. It is looked at now and then; between two looks what is
+ * taken counts against the room there was, so that a fast writer cannot outrun the
+ * look. Core thread only. */
+struct shard_disk {
+	struct volume *volume;		/* NULL: cannot be used */
+	const char *dir;
+	bool is_full;
+	uint64_t waiting_bytes;		/* of appends and rows that are not answered yet */
+	uint64_t room_bytes;		/* above the reserve and below the bound, at the last look */
+	uint64_t taken_bytes;		/* taken since then */
+};
+
 struct shard {
 	struct shard_core *core;
+	struct volume *volume;		/* NULL: cannot be used, everything is ERR_OFFLINE */
+	struct shard_disk *disk;
 	uint32_t number;
 	uint64_t term;
 	uint64_t proposed_index;
@@ -145,6 +189,7 @@ struct shard {
 	uint64_t saved_index;
 	bool is_unsaved;	/* nothing usable: its rows are cleared and written anew */
 	bool is_in_job;		/* in the one that is out */
+	uint64_t exported_index;	/* of the newest export */
 };
 
 /* Messages on their way out, one chain per mailbox. */
@@ -156,6 +201,45 @@ struct shard_replies {
 		struct msg *last;
 	} v[SHARD_REPLY_CHAINS];
 	uint32_t n;
+};
+
+/* Where the volume said that a partition is to be cut. */
+struct shard_cut_result {
+	int64_t seq;
+	int64_t limit;
+	int64_t first_ms;	/* as in struct volume_cut */
+	int64_t before_ms;	/* what was asked for */
+	uint64_t bytes;
+	uint64_t appended;	/* `appended` of the partition when `limit` was its end */
+	bool is_counted;	/* bytes and first_ms are those at seq */
+};
+struct shard_cut {
+	struct volume_cut in;	/* first: found from its message */
+	struct volume_seek within;	/* in an entry of which a part is to go */
+	struct store_partition *partition;	/* one reference; NULL: the place is free */
+	uint64_t appended;
+	int64_t keep_ms;	/* asked for these */
+	uint64_t keep_bytes;
+};
+
+/* Partitions by when they are to be cut. Core thread only. */
+struct shard_retention {
+	struct store_partition **heap;	/* the earliest first; of partitions in the registry */
+	size_t cap;			/* at least n_partitions */
+	size_t n;
+	size_t n_partitions;		/* in the registry */
+	struct store_partition *resting;	/* by next_resting; one reference each */
+	struct store_partition *waking;	/* likewise, until this look is over */
+	struct shard_cut cuts[SHARD_RETENTION_CUTS];
+	uint32_t n_out;
+	int64_t period_ns;
+	int64_t look_ns;		/* when the next look begins */
+	int64_t check_ns;		/* when it is to be gone on with, or begun */
+	int64_t now_ms;			/* the wall clock as far as it is believed */
+	int64_t doubt_ms;		/* 0: it always is */
+	int64_t doubt_until_ms;		/* monotonic; 0: it is not in doubt */
+	int64_t offset_ms;		/* of the believed one to the monotonic one */
+	bool has_offset;
 };
 
 /* Queue of partitions in the order in which batches entered the cache. */
@@ -204,6 +288,21 @@ struct shard_job {
 	struct err_detail detail;
 };
 
+/* Exports of the state. Core thread only, but results, which are the saver thread's
+ * while it is out. */
+struct shard_exporter {
+	struct msg msg;		/* first: found from its message */
+	bool is_in_pass;	/* the pass that is under way ends with one */
+	bool is_out;		/* it is being written */
+	struct shard_export *waiting;	/* for the next one, by next */
+	struct shard_export *taken;	/* for the one under way */
+	int64_t interval_ns;
+	int64_t next_ns;	/* when the next one is due */
+	enum err err;		/* results */
+	struct err_detail detail;
+	int64_t took_ns;
+};
+
 /* Brings the state file up to date. A pass goes over all shards, in one job or,
  * when there is much, in several; one job is out at a time. Core thread only,
  * but `box` and `is_ended`. */
@@ -214,11 +313,14 @@ struct shard_saver {
 	struct msg stop_msg;
 	bool is_ended;			/* saver thread only */
 	struct shard_job job;		/* the saver thread's while it is out */
-	bool is_out;
+	bool is_out;			/* the job, or an export */
 	uint32_t next_shard;		/* of the pass; n_shards: none is under way */
 	bool has_indexes;		/* the pass takes shards whose index alone changed */
 	bool is_last;			/* the job that is out was made to end with */
 	bool has_given_up;		/* the last one failed */
+	bool is_short;			/* the pass left shards out for want of memory */
+	uint32_t n_failures;		/* jobs in a row */
+	struct shard_exporter exporter;
 	const struct catalog *saved;	/* what shard 0's rows hold or will; NULL: nothing usable */
 	bool is_due;			/* something changed since the pass began */
 	int64_t save_ns;		/* when the next pass begins */
@@ -235,9 +337,12 @@ struct shard_core {
 	 * is_closed and their hand-over are counted, and closing waits for them. */
 	atomic_bool is_closed;
 	atomic_uint n_entering;
-	struct volume *volume;
+	struct volume *volumes[LIMIT_VOLUMES];
+	const char *dirs[LIMIT_VOLUMES];
+	uint32_t n_volumes;
 	struct state *state;
-	const char *dir;
+	struct exports *exports;	/* saver thread, once it runs */
+	uint8_t store_uuid[16];
 	uint32_t n_shards;
 	uint64_t node_id;
 	struct shard *shards;
@@ -257,12 +362,11 @@ struct shard_core {
 	struct msg end_msg;
 	uint64_t disk_reserve_bytes;
 	shard_free_space_fn *free_space;
-	bool is_full;
-	uint64_t waiting_bytes;	/* of appends that are not answered yet */
-	uint64_t room_bytes;	/* above the reserve, at the last check */
-	uint64_t taken_bytes;	/* appends taken since then */
+	uint64_t max_disk_bytes;
+	struct shard_disk disks[LIMIT_VOLUMES];	/* n_volumes */
 	int64_t disk_check_ns;	/* when next */
 	int64_t producer_expiry_ms;
+	struct shard_retention retention;
 	uint32_t sweep_shard;	/* where forgetting producers goes on */
 	int64_t expire_ns;	/* when next */
 	struct shard_saver saver;
@@ -278,6 +382,16 @@ void shard_ready_core(struct shard *s);
 void shard_reply_core(struct shard_core *core, struct mailbox *to, struct msg *m, msg_fn *run);
 void shard_replies_flush_core(struct shard_core *core);
 
+/* disk.c */
+void shard_disks_init(struct shard_core *core, const struct shard_options *o);
+/* Looks at every volume when it is time; gives the next time. */
+int64_t shard_disks_check_core(struct shard_core *core, int64_t now_ns);
+/* Is there no room for so many more bytes? */
+static inline bool shard_disk_is_without(const struct shard_disk *disk, uint64_t bytes)
+{
+	return disk->is_full || disk->taken_bytes + bytes > disk->room_bytes;
+}
+
 /* propose.c */
 msg_fn shard_on_append;
 /* Proposes what the shard's free places in flight allow. */
@@ -287,7 +401,7 @@ struct shard_entry *shard_entry_free_core(struct shard *s);
 /* Room for one more command and item; false: no memory. */
 bool shard_entry_room(struct shard_entry *e);
 void shard_entry_send_core(struct shard_entry *e);
-void shard_append_fail_core(struct shard_core *core, struct store_append *op, enum err e);
+void shard_append_fail_core(struct shard *s, struct store_append *op, enum err e);
 
 /* merge.c: how many operations from `first` on may go into one batch; `size`
  * gets an upper bound of the batch's bytes. 1: none may be merged. */
@@ -307,6 +421,8 @@ msg_fn shard_on_command;
 void shard_command_propose_core(struct shard_core *core);
 void shard_command_apply_core(struct shard_core *core, uint64_t index);
 void shard_change_fini(struct shard_change *c);
+/* The hub's settings reach its partitions, which are all in the registry. */
+void shard_hub_settings_core(struct shard_core *core, const struct catalog_hub *h);
 
 /* registry.c */
 struct store_partition *shard_registry_find(const struct shard_registry *r, struct store_part part);
@@ -326,6 +442,11 @@ void shard_partition_close_core(struct store_partition *p, enum err e);
 void shard_partition_publish_core(struct store_partition *p, struct shard_item *item,
 				  const struct volume_command *c);
 
+/* Moves the start, which is durable: cached batches below it go. */
+void shard_partition_start_core(struct store_partition *p, int64_t first_seq);
+/* What it really holds was counted. */
+void shard_partition_bytes_core(struct store_partition *p, uint64_t bytes);
+
 /* cache.c */
 enum { SHARD_RECENT_COST = sizeof(struct shard_recent) + sizeof(struct buf) + sizeof(void *) };
 static inline struct shard_recent *shard_recent_at(const struct store_partition *p, uint32_t i)
@@ -338,6 +459,8 @@ bool shard_cache_room_core(struct shard_core *core, struct store_partition *p);
 /* The batch now last in p's ring counts; evicts the oldest beyond the cap. */
 void shard_cache_added_core(struct shard_core *core, struct store_partition *p);
 void shard_cache_forget_core(struct shard_core *core, struct store_partition *p);
+/* Batches that end at or before `seq` go. */
+void shard_cache_trim_core(struct shard_core *core, struct store_partition *p, int64_t seq);
 void shard_cache_fini(struct shard_core *core);
 
 /* rows.c: the payload of a VOLUME_ROWS command is, for each row, u8 kind, u8
@@ -373,12 +496,51 @@ bool shard_rows_room(struct shard_rows *r, size_t more);
 /* Appends a row (takes) to a change, and all rows to its payload. */
 void shard_rows_change_add(struct shard_rows_change *c, struct shard_row *row);
 void shard_rows_change_seal(struct shard_rows_change *c);
+/* Frees what it has but itself. */
+void shard_rows_change_fini(struct shard_rows_change *c);
+/* Waits for its turn from now on; `end` is called. */
+void shard_rows_push_core(struct shard *s, struct shard_rows_change *c);
 /* A command of the entry, whose room is there. */
 void shard_rows_command_core(struct shard_entry *e, struct shard_rows_change *c);
 /* The first waiting write goes into the entry, or is refused. False: no room. */
 bool shard_rows_take_core(struct shard_entry *e);
 /* The change is durable: takes effect, is answered and given up. */
 void shard_rows_apply_core(struct shard *s, struct shard_rows_change *c);
+
+/* start.c: rows of where partitions begin. */
+
+/* Does the content of such a row have its form? */
+bool shard_start_is_sound(const struct store_row *row);
+/* Does it say less than the one that is there? */
+bool shard_start_is_behind(const struct shard_row *row, const struct shard_row *old);
+/* The row is durable. */
+void shard_start_apply_core(struct shard *s, const struct shard_row *row);
+/* Start only, when every row and every partition is there, and before the volumes'
+ * ranges: tells the volumes, and gives partitions this start and end. */
+void shard_starts_load(struct shard_core *core);
+/* Proposes the row of a cut beyond the present start; ends in
+ * shard_retention_trimmed_core. False: no memory. */
+bool shard_trim_core(struct store_partition *p, const struct shard_cut_result *cut);
+
+/* retention.c */
+void shard_retention_init(struct shard_core *core, int64_t check_ms, int64_t doubt_ms);
+/* To be called when the round's wall clock was read. */
+void shard_retention_clock_core(struct shard_core *core);
+void shard_retention_fini(struct shard_core *core);
+/* Room for so many more partitions in the registry. */
+bool shard_retention_room(struct shard_core *core, size_t more);
+/* What its hub keeps; 0: no bound. The partition is in the registry. */
+void shard_retention_keep_core(struct store_partition *p, int64_t keep_ms, uint64_t keep_bytes);
+/* A batch became durable. */
+void shard_retention_published_core(struct store_partition *p, int64_t append_ms, size_t bytes);
+/* Its start is another: its oldest event is not known, nor, is_rough, its bytes. */
+void shard_retention_started_core(struct store_partition *p, bool is_rough);
+/* It leaves the registry. */
+void shard_retention_forget_core(struct store_partition *p);
+void shard_retention_trimmed_core(struct store_partition *p, const struct shard_cut_result *cut,
+				  enum err e);
+/* To be called when retention.check_ns is there. */
+void shard_retention_check_core(struct shard_core *core, int64_t now_ns);
 
 /* producer.c: what a batch with a producer id is to its producer. */
 struct shard_producer_step {
@@ -432,7 +594,26 @@ void shard_save_core(struct shard_core *core, int64_t now_ns);
 /* Stopping: true when all is saved, or cannot be; else the answer to a job brings
  * the next occasion to ask. */
 bool shard_save_finish_core(struct shard_core *core);
+/* Begins what comes next: a job, an export, or a time to wait for. */
+void shard_save_go_on_core(struct shard_core *core);
 msg_fn shard_on_saved;
+
+/* exports.c */
+
+/* At start: tells the volumes their floors. */
+void shard_exports_plan_core(struct shard_core *core, int64_t now_ns);
+/* When the next pass for one begins. */
+int64_t shard_exports_time_core(const struct shard_core *core, int64_t now_ns);
+/* A pass begins: is it to end with an export? Then it takes every index. */
+bool shard_exports_begin_core(struct shard_core *core, int64_t now_ns);
+/* The pass is over; false: it was not for an export. */
+bool shard_exports_post_core(struct shard_core *core);
+/* The pass failed. */
+void shard_exports_fail_core(struct shard_core *core, enum err e);
+/* Stopping: answers all who do not wait for the one being written. */
+void shard_exports_stop_core(struct shard_core *core);
+msg_fn shard_on_export;
+msg_fn shard_on_exported;
 
 /* saver.c: the thread that writes jobs, and what a job is made of. */
 
@@ -441,6 +622,8 @@ enum err shard_saver_start(struct shard_core *core) MUST_CHECK;
 void shard_saver_stop(struct shard_core *core);
 /* Core thread: hands the job over; it comes back by shard_on_saved. */
 void shard_saver_post_core(struct shard_core *core);
+/* The same for an export, which comes back by shard_on_exported. */
+void shard_saver_post_export_core(struct shard_core *core);
 /* The steps that follow are of this shard. */
 void shard_job_shard(struct shard_job *j, uint32_t shard);
 void shard_job_clear(struct shard_job *j);

@@ -78,7 +78,7 @@ static enum err make_file(struct segment *s, const char *path, struct err_detail
 
 enum err segment_create(struct volume *v, struct err_detail *d)
 {
-	uint64_t number = v->n_segments > 0 ? v->segments[v->n_segments - 1]->number + 1 : 1;
+	uint64_t number = v->next_number;
 	char path[SEGMENT_PATH];
 	segment_path(v, number, ".mdb", path);
 	struct segment *s = segment_new(v, number);
@@ -90,7 +90,12 @@ enum err segment_create(struct volume *v, struct err_detail *d)
 		s->state = SEGMENT_ACTIVE;
 		s->first_log_no = v->next_log_no;
 		s->next_log_no = v->next_log_no + 1 + v->options.shards;
-		e = segment_add(v, s);
+		lock_take(&v->lock);
+		e = segment_add_locked(v, s);
+		if (e == ERR_OK) {
+			segment_set_bytes_locked(s, env_used_bytes(s->env));
+		}
+		lock_give(&v->lock);
 	}
 	if (e != ERR_OK) {
 		/* The number is new, so whatever has this name came from here. */
@@ -99,6 +104,7 @@ enum err segment_create(struct volume *v, struct err_detail *d)
 		return e;
 	}
 	v->next_log_no = s->next_log_no;
+	v->next_number = number + 1;
 	v->active = s;
 	v->active_is_fresh = true;
 	v->used_bytes = env_used_bytes(s->env);

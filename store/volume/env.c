@@ -34,6 +34,8 @@ enum err env_err(int rc)
 	case EDQUOT:
 		return ERR_FULL;
 	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
 		return ERR_NOMEM;
 	default:
 		return ERR_IO;
@@ -66,6 +68,7 @@ enum {
 	META_FREE_FLAGS_AT = 44,
 	META_MAIN_FLAGS_AT = 92,
 	META_ROWS_AT = 120,
+	META_LAST_PAGE_AT = 136,
 	META_COMMIT_AT = 144,
 	META_BYTES = 152,
 	META_VERSION = 1,
@@ -153,6 +156,28 @@ enum err env_never_committed(const char *path, bool *never, struct err_detail *d
 	return e == ERR_OK ? ERR_OK : err_set(d, e, "%s: %s", path, err_text(e));
 }
 
+bool env_is_short(const char *path)
+{
+	uint8_t meta[2][META_BYTES];
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		return false;
+	}
+	enum err e = fstat(fd, &st) == 0 ? file_read_at(fd, meta[0], META_BYTES, 0) : ERR_IO;
+	uint32_t page = e == ERR_OK ? host_u32(meta[0] + META_PAGE_SIZE_AT) : 0;
+	if (e == ERR_OK) {
+		e = file_read_at(fd, meta[1], META_BYTES, page);
+	}
+	close(fd);
+	if (e != ERR_OK) {
+		return e == ERR_CORRUPT;
+	}
+	bool first = host_u64(meta[0] + META_COMMIT_AT) > host_u64(meta[1] + META_COMMIT_AT);
+	uint64_t last_page = host_u64(meta[first ? 0 : 1] + META_LAST_PAGE_AT);
+	return page == 0 || last_page >= (uint64_t)st.st_size / page;
+}
+
 /* A file that is there already must have sound meta pages; an empty one is new. */
 static enum err check_file(const char *path, enum env_mode mode, unsigned flags,
 			   struct err_detail *d)
@@ -160,7 +185,8 @@ static enum err check_file(const char *path, enum env_mode mode, unsigned flags,
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
 		bool is_new = errno == ENOENT && mode == ENV_WRITE;
-		return is_new ? ERR_OK : err_set(d, ERR_IO, "%s: %s", path, strerror(errno));
+		enum err e = errno == EMFILE || errno == ENFILE ? ERR_NOMEM : ERR_IO;
+		return is_new ? ERR_OK : err_set(d, e, "%s: %s", path, strerror(errno));
 	}
 	struct stat st;
 	enum err e = fstat(fd, &st) == 0 ? ERR_OK : file_errno(errno);

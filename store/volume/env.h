@@ -27,6 +27,7 @@ enum env_slot {
 	ENV_READER_0,
 	ENV_READER_1,
 	ENV_BACKGROUND,
+	ENV_SCRUBBER,
 	ENV_OPENER,	/* volume_open, volume_replay, the owner of the state */
 	ENV_SLOTS,
 };
@@ -53,6 +54,9 @@ void env_close(struct env **e);	/* *e may be NULL; also removes the lock file */
 enum err env_err(int rc) MUST_CHECK;
 /* Whether the making of a file was cut short before its first commit. */
 enum err env_never_committed(const char *path, bool *never, struct err_detail *d) MUST_CHECK;
+/* Whether the file ends before the last page its last commit speaks of: reading it may
+ * end the process. False when that cannot be told. */
+bool env_is_short(const char *path);
 
 /* Begins (renews) the slot's read transaction. */
 enum err env_read_begin(struct env *e, enum env_slot slot, MDB_txn **out) MUST_CHECK;

@@ -18,6 +18,8 @@ enum err file_errno(int e)
 	case ENOENT:
 		return ERR_NOT_FOUND;
 	case ENOMEM:
+	case EMFILE:	/* too many open files are not the disk's fault */
+	case ENFILE:
 		return ERR_NOMEM;
 	case ENOSPC:
 	case EDQUOT:

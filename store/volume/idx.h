@@ -11,14 +11,17 @@
  *              number, then for each section u64 number of rows, u32 first block
  *
  * Sections, each of rows of one size, as many to a block as fit:
- *   partitions 72  u32 hub, partition, shard, 0; u64 first row, number of rows;
- *                  i64 first seq, next seq, last append, max timestamp; u64 bytes;
- *                  sorted by hub, partition
+ *   partitions 72  u32 hub, partition, shard, cover flags (log segments: 0);
+ *                  u64 first row, number of rows; i64 first seq, next seq, last
+ *                  append, max timestamp; u64 bytes; sorted by hub, partition;
+ *                  of a cleaned segment one per cover, with the cover's range,
+ *                  even when it has no rows
  *   rows       64  u32 hub, partition; i64 base seq, next seq; u64 log number;
  *                  i64 first append, last append, max timestamp; u32 bytes, 0;
  *                  one per entry and partition, sorted by partition, seq
  *   shards     64  u32 shard, has hard state; u64 first row, number of rows,
- *                  first index; u64 term, vote, log start; u64 0; one per shard
+ *                  first index; u64 term, vote, log start, start term; one per
+ *                  shard
  *   raft       32  u64 index, term, log number; u32 has commands, 0;
  *                  sorted by shard, index
  *
@@ -49,8 +52,9 @@ struct idx_head {
 struct idx_part {
 	struct store_part part;
 	uint32_t shard;
+	uint32_t flags;		/* of its cover */
 	uint64_t first_row;
-	uint64_t n_rows;
+	uint64_t n_rows;	/* of a cleaned segment maybe 0 */
 	int64_t first_seq;
 	int64_t next_seq;
 	int64_t last_append_ms;
@@ -67,10 +71,16 @@ struct idx_shard {
 	struct volume_hard_state hard;
 };
 
-/* Writes `path`; the sections in `h` are filled in here. ERR_IO and ERR_FULL:
- * `path` is as before. Blocks. */
+/* What a cleaned segment stands for: its covers, sorted by partition. Each batch of
+ * its index lies in one. */
+struct idx_covers {
+	const struct record_cover *v;
+	size_t n;
+};
+/* Writes `path`; the sections in `h` are filled in here. `covers` is NULL for a log
+ * segment. ERR_IO and ERR_FULL: `path` is as before. Blocks. */
 enum err idx_write(const char *path, struct idx_head *h, const struct index *ix,
-		   struct err_detail *d) MUST_CHECK;
+		   const struct idx_covers *covers, struct err_detail *d) MUST_CHECK;
 
 /* Opens a file and checks its head and size. ERR_CORRUPT, ERR_NOT_FOUND, ERR_IO,
  * ERR_VERSION. */
@@ -88,6 +98,12 @@ void idx_reader_init(struct idx_reader *r, int fd, const struct idx_head *head);
 enum err idx_part_at(struct idx_reader *r, uint64_t i, struct idx_part *out) MUST_CHECK;
 enum err idx_shard_at(struct idx_reader *r, uint32_t shard, struct idx_shard *out) MUST_CHECK;
 enum err idx_raft_at(struct idx_reader *r, uint64_t i, struct index_raft *out) MUST_CHECK;
+/* *found: whether the segment has the partition. ERR_CORRUPT, ERR_IO. */
+enum err idx_part_find(struct idx_reader *r, struct store_part part, struct idx_part *out,
+		       bool *found) MUST_CHECK;
+/* Row number i of the partition's n_rows. */
+enum err idx_row_at(struct idx_reader *r, const struct idx_part *p, uint64_t i,
+		    struct index_row *out) MUST_CHECK;
 /* As index_rows. By timestamp each row is looked at, from the first on. */
 enum err idx_rows(struct idx_reader *r, struct store_part part, const struct index_query *q,
 		  struct index_row *out, size_t max, size_t *n) MUST_CHECK;

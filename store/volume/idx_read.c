@@ -121,7 +121,7 @@ enum err idx_part_at(struct idx_reader *r, uint64_t i, struct idx_part *out)
 	out->part.hub_id = rd_u32(&rd);
 	out->part.partition = rd_u32(&rd);
 	out->shard = rd_u32(&rd);
-	rd_u32(&rd);
+	out->flags = rd_u32(&rd);
 	out->first_row = rd_u64(&rd);
 	out->n_rows = rd_u64(&rd);
 	out->first_seq = (int64_t)rd_u64(&rd);
@@ -130,7 +130,7 @@ enum err idx_part_at(struct idx_reader *r, uint64_t i, struct idx_part *out)
 	out->max_timestamp_ms = (int64_t)rd_u64(&rd);
 	out->bytes = rd_u64(&rd);
 	assert(!rd.bad);
-	if (out->n_rows == 0 || out->shard >= r->head->shards ||
+	if (out->first_seq >= out->next_seq || out->shard >= r->head->shards ||
 	    !range_is_sound(out->first_row, out->n_rows, r->head->section[IDX_ROWS].n)) {
 		return ERR_CORRUPT;
 	}
@@ -153,6 +153,7 @@ enum err idx_shard_at(struct idx_reader *r, uint32_t shard, struct idx_shard *ou
 	out->hard.term = rd_u64(&rd);
 	out->hard.vote = rd_u64(&rd);
 	out->hard.log_start = rd_u64(&rd);
+	out->hard.start_term = rd_u64(&rd);
 	assert(!rd.bad);
 	if (number != shard ||
 	    !range_is_sound(out->first_row, out->n_rows, r->head->section[IDX_RAFT].n)) {
@@ -199,9 +200,8 @@ static enum err data_row_at(struct idx_reader *r, uint64_t i, struct store_part 
 	return store_part_key(of) == store_part_key(part) ? ERR_OK : ERR_CORRUPT;
 }
 
-/* Sets *found when the segment has the partition. */
-static enum err part_search(struct idx_reader *r, struct store_part part, struct idx_part *out,
-			    bool *found)
+enum err idx_part_find(struct idx_reader *r, struct store_part part, struct idx_part *out,
+		       bool *found)
 {
 	uint64_t lo = 0;
 	uint64_t hi = r->head->section[IDX_PARTS].n;
@@ -223,6 +223,13 @@ static enum err part_search(struct idx_reader *r, struct store_part part, struct
 		}
 	}
 	return ERR_OK;
+}
+
+enum err idx_row_at(struct idx_reader *r, const struct idx_part *p, uint64_t i,
+		    struct index_row *out)
+{
+	assert(i < p->n_rows);
+	return data_row_at(r, p->first_row + i, p->part, out);
 }
 
 /* The first row of the partition that matches; its end when there is none. */
@@ -258,7 +265,7 @@ enum err idx_rows(struct idx_reader *r, struct store_part part, const struct ind
 	*n = 0;
 	struct idx_part p;
 	bool found;
-	enum err e = part_search(r, part, &p, &found);
+	enum err e = idx_part_find(r, part, &p, &found);
 	if (e != ERR_OK || !found) {
 		return e;
 	}

@@ -106,46 +106,71 @@ static void write_head(struct sink *s)
 	sink_end_block(s);
 }
 
-static void write_parts(struct sink *s, struct index_part *const *parts, size_t n)
+/* A partition as it is written: rows, a cover, or both. */
+struct listed {
+	struct store_part part;
+	const struct index_part *rows;		/* NULL: a cover without any */
+	const struct record_cover *cover;	/* NULL: of a log segment */
+};
+
+static size_t rows_of(const struct listed *l)
+{
+	return l->rows != NULL ? l->rows->n : 0;
+}
+
+static struct record_cover range_of(const struct listed *l, uint64_t *bytes)
+{
+	const struct index_part *p = l->rows;
+	struct record_cover c = {.max_timestamp_ms = INT64_MIN};
+	*bytes = 0;
+	for (size_t k = 0; k < rows_of(l); k++) {
+		*bytes += p->rows[k].bytes;
+		if (p->rows[k].max_timestamp_ms > c.max_timestamp_ms) {
+			c.max_timestamp_ms = p->rows[k].max_timestamp_ms;
+		}
+	}
+	if (l->cover != NULL) {
+		return *l->cover;
+	}
+	c.shard = p->shard;
+	c.first_seq = p->rows[0].base_seq;
+	c.end_seq = p->rows[p->n - 1].next_seq;
+	c.last_append_ms = p->rows[p->n - 1].append_last_ms;
+	return c;
+}
+
+static void write_parts(struct sink *s, const struct listed *parts, size_t n)
 {
 	uint64_t first_row = 0;
 	for (size_t i = 0; i < n; i++) {
-		const struct index_part *p = parts[i];
-		const struct index_row *last = &p->rows[p->n - 1];
-		uint64_t bytes = 0;
-		int64_t max_timestamp_ms = INT64_MIN;
-		for (size_t k = 0; k < p->n; k++) {
-			bytes += p->rows[k].bytes;
-			if (p->rows[k].max_timestamp_ms > max_timestamp_ms) {
-				max_timestamp_ms = p->rows[k].max_timestamp_ms;
-			}
-		}
+		uint64_t bytes;
+		struct record_cover c = range_of(&parts[i], &bytes);
 		struct wr w = sink_row(s, idx_row_bytes[IDX_PARTS]);
-		wr_u32(&w, p->part.hub_id);
-		wr_u32(&w, p->part.partition);
-		wr_u32(&w, p->shard);
-		wr_u32(&w, 0);
+		wr_u32(&w, parts[i].part.hub_id);
+		wr_u32(&w, parts[i].part.partition);
+		wr_u32(&w, c.shard);
+		wr_u32(&w, c.flags);
 		wr_u64(&w, first_row);
-		wr_u64(&w, p->n);
-		wr_u64(&w, (uint64_t)p->rows[0].base_seq);
-		wr_u64(&w, (uint64_t)last->next_seq);
-		wr_u64(&w, (uint64_t)last->append_last_ms);
-		wr_u64(&w, (uint64_t)max_timestamp_ms);
+		wr_u64(&w, rows_of(&parts[i]));
+		wr_u64(&w, (uint64_t)c.first_seq);
+		wr_u64(&w, (uint64_t)c.end_seq);
+		wr_u64(&w, (uint64_t)c.last_append_ms);
+		wr_u64(&w, (uint64_t)c.max_timestamp_ms);
 		wr_u64(&w, bytes);
 		assert(!w.bad && w.p == w.end);
-		first_row += p->n;
+		first_row += rows_of(&parts[i]);
 	}
 	sink_end_block(s);
 }
 
-static void write_rows(struct sink *s, struct index_part *const *parts, size_t n)
+static void write_rows(struct sink *s, const struct listed *parts, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; k < parts[i]->n; k++) {
-			const struct index_row *row = &parts[i]->rows[k];
+		for (size_t k = 0; k < rows_of(&parts[i]); k++) {
+			const struct index_row *row = &parts[i].rows->rows[k];
 			struct wr w = sink_row(s, idx_row_bytes[IDX_ROWS]);
-			wr_u32(&w, parts[i]->part.hub_id);
-			wr_u32(&w, parts[i]->part.partition);
+			wr_u32(&w, parts[i].part.hub_id);
+			wr_u32(&w, parts[i].part.partition);
 			wr_u64(&w, (uint64_t)row->base_seq);
 			wr_u64(&w, (uint64_t)row->next_seq);
 			wr_u64(&w, row->log_no);
@@ -174,7 +199,7 @@ static void write_shards(struct sink *s, const struct index *ix)
 		wr_u64(&w, sh->hard.term);
 		wr_u64(&w, sh->hard.vote);
 		wr_u64(&w, sh->hard.log_start);
-		wr_u64(&w, 0);
+		wr_u64(&w, sh->hard.start_term);
 		assert(!w.bad && w.p == w.end);
 		first_row += sh->n;
 	}
@@ -196,34 +221,57 @@ static void write_shards(struct sink *s, const struct index *ix)
 
 static int by_part(const void *a, const void *b)
 {
-	uint64_t ka = store_part_key((*(struct index_part *const *)a)->part);
-	uint64_t kb = store_part_key((*(struct index_part *const *)b)->part);
+	uint64_t ka = store_part_key(((const struct listed *)a)->part);
+	uint64_t kb = store_part_key(((const struct listed *)b)->part);
 	return ka < kb ? -1 : ka > kb;
 }
 
-/* The partitions with rows, sorted. */
-static enum err sorted_parts(const struct index *ix, struct index_part ***out, size_t *n)
+static void list_covers(const struct index *ix, const struct idx_covers *covers,
+			struct listed *out)
+{
+	for (size_t i = 0; i < covers->n; i++) {
+		const struct record_cover *c = &covers->v[i];
+		assert(i == 0 || store_part_key(c->part) > store_part_key(c[-1].part));
+		out[i] = (struct listed){
+			.part = c->part,
+			.rows = index_part_find(ix, c->part),
+			.cover = c,
+		};
+	}
+}
+
+/* What is written, sorted. */
+static enum err list_parts(const struct index *ix, const struct idx_covers *covers,
+			   struct listed **out, size_t *n)
 {
 	*n = 0;
-	*out = mem_alloc(ix->n_parts * sizeof **out);
+	*out = mem_alloc((covers != NULL ? covers->n : ix->n_parts) * sizeof **out);
 	if (*out == NULL) {
 		return ERR_NOMEM;
 	}
+	if (covers != NULL) {
+		list_covers(ix, covers, *out);
+		*n = covers->n;
+		return ERR_OK;
+	}
 	for (size_t i = 0; i < ix->n_parts; i++) {
 		if (ix->parts[i]->n > 0) {
-			(*out)[(*n)++] = ix->parts[i];
+			(*out)[(*n)++] = (struct listed){
+				.part = ix->parts[i]->part,
+				.rows = ix->parts[i],
+			};
 		}
 	}
 	qsort(*out, *n, sizeof **out, by_part);
 	return ERR_OK;
 }
 
-static void plan_sections(struct idx_head *h, const struct index *ix, struct index_part **parts,
+static void plan_sections(struct idx_head *h, const struct index *ix, const struct listed *parts,
 			  size_t n_parts)
 {
 	uint64_t n[IDX_SECTIONS] = {[IDX_PARTS] = n_parts, [IDX_SHARDS] = ix->n_shards};
 	for (size_t i = 0; i < n_parts; i++) {
-		n[IDX_ROWS] += parts[i]->n;
+		n[IDX_ROWS] += rows_of(&parts[i]);
 	}
 	for (uint32_t i = 0; i < ix->n_shards; i++) {
 		n[IDX_RAFT] += ix->shards[i].n;
@@ -238,7 +286,7 @@ static void plan_sections(struct idx_head *h, const struct index *ix, struct ind
 }
 
 static enum err write_file(const char *tmp, const struct idx_head *h, const struct index *ix,
-			   struct index_part **parts, size_t n_parts)
+			   const struct listed *parts, size_t n_parts)
 {
 	struct sink s = {.head = h};
 	s.blocks = mem_alloc((size_t)BLOCKS_AT_ONCE * IDX_BLOCK);
@@ -265,7 +313,7 @@ static enum err write_file(const char *tmp, const struct idx_head *h, const stru
 }
 
 enum err idx_write(const char *path, struct idx_head *h, const struct index *ix,
-		   struct err_detail *d)
+		   const struct idx_covers *covers, struct err_detail *d)
 {
 	char tmp[LIMIT_PATH];
 	/* Two threads may repair the same file: the thread id keeps them apart. */
@@ -276,9 +324,9 @@ enum err idx_write(const char *path, struct idx_head *h, const struct index *ix,
 		return err_set(d, ERR_TOO_LARGE, "%s: path too long", path);
 	}
 	snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
-	struct index_part **parts;
+	struct listed *parts;
 	size_t n_parts;
-	enum err e = sorted_parts(ix, &parts, &n_parts);
+	enum err e = list_parts(ix, covers, &parts, &n_parts);
 	if (e == ERR_OK) {
 		plan_sections(h, ix, parts, n_parts);
 		e = write_file(tmp, h, ix, parts, n_parts);

@@ -74,25 +74,32 @@ void reader_rows_done(struct reader_rows *rows)
 	rows->n = 0;
 }
 
-/* The segment of the partition's extent number *extent (SIZE_MAX: chosen by the
- * query; by timestamp the next one that may hold what is wanted); NULL past the
- * last one. */
-static struct segment *segment_at(struct volume *v, struct store_part part,
-				  const struct index_query *q, size_t *extent)
+/* Where rows are to be looked for: an extent, and its segment with a claim on it. */
+struct place {
+	struct segment *segment;	/* NULL: nowhere */
+	int64_t first_seq;
+	int64_t end_seq;
+};
+
+/* The first extent past *from in which the query may find something. Found and claimed
+ * under one lock: segments come and go. */
+static struct place place_find(struct volume *v, struct store_part part,
+			       const struct index_query *q, int64_t *from)
 {
-	struct segment *s = NULL;
+	struct place at = {0};
 	lock_take(&v->lock);
 	const struct table_part *p = table_find(&v->table, part);
 	if (p != NULL) {
-		if (*extent == SIZE_MAX || q->by == INDEX_BY_TIMESTAMP) {
-			*extent = table_extent_of(p, q, *extent == SIZE_MAX ? 0 : *extent);
-		}
-		if (*extent < p->n) {
-			s = v->segments[p->extents[*extent].segment];
+		*from = *from > p->start_seq ? *from : p->start_seq;
+		size_t i = table_extent_of(p, q, *from);
+		if (i < p->n) {
+			const struct table_extent *x = &p->extents[i];
+			at = (struct place){v->segments[x->segment], x->first_seq, x->end_seq};
+			segment_claim_locked(at.segment);
 		}
 	}
 	lock_give(&v->lock);
-	return s;
+	return at;
 }
 
 /* Rows from the .idx; a damaged one is made anew once. */
@@ -109,41 +116,108 @@ static enum err rows_from_idx(struct reader *rd, struct store_part part,
 	struct err_detail d = {0};
 	e = segment_repair_idx(s, rd->slot, &d);
 	if (e != ERR_OK) {
-		log_error("INDEX-DAMAGED", "segment=%010llu reason=%s",
-			  (unsigned long long)s->number, log_quote(d.text));
+		log_error("INDEX-DAMAGED", "segment=%s reason=%s", segment_name(s).text,
+			  log_quote(d.text));
 		return e;
 	}
 	idx_reader_init(&r, s->idx_fd, &s->idx);
 	return idx_rows(&r, part, q, rows->v, READER_ROWS, &rows->n);
 }
 
-enum err reader_rows_find(struct reader *rd, struct store_part part, const struct index_query *q,
-			  size_t *extent, struct reader_rows *rows)
+static enum err rows_of(struct reader *rd, struct store_part part, const struct index_query *q,
+			struct reader_rows *rows)
 {
-	struct volume *v = rd->volume;
+	struct segment *s = rows->segment;
+	rows->n = 0;
+	lock_take(&rd->volume->lock);
+	bool in_memory = s->index != NULL;
+	if (in_memory) {
+		rows->n = index_rows(s->index, part, q, rows->v, READER_ROWS);
+	}
+	lock_give(&rd->volume->lock);
+	return in_memory ? ERR_OK : rows_from_idx(rd, part, q, rows);
+}
+
+static bool row_matches(const struct index_query *q, const struct index_row *row)
+{
+	switch (q->by) {
+	case INDEX_BY_SEQ:
+		return true;
+	case INDEX_BY_APPEND_TIME:
+		return row->append_last_ms >= q->key;
+	case INDEX_BY_TIMESTAMP:
+		return row->max_timestamp_ms >= q->key;
+	}
+	return false;
+}
+
+/* Leaves those from the first that matches on, past `from` and within the extent: it
+ * speaks for its own range only. */
+static void rows_keep(struct reader_rows *rows, const struct place *at,
+		      const struct index_query *q, int64_t from)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct index_row *row = &rows->v[i];
+		if (row->next_seq > from && row->base_seq >= at->first_seq &&
+		    row->next_seq <= at->end_seq && (n > 0 || row_matches(q, row))) {
+			rows->v[n++] = *row;
+		}
+	}
+	rows->n = n;
+}
+
+/* By time a search in a segment gives what may lie below `from`: then, from there on,
+ * each row is looked at. */
+static enum err rows_scan(struct reader *rd, struct store_part part, const struct index_query *q,
+			  const struct place *at, int64_t from, struct reader_rows *rows)
+{
+	for (;;) {
+		struct index_query next = {.by = INDEX_BY_SEQ, .key = from};
+		enum err e = rows_of(rd, part, &next, rows);
+		if (e != ERR_OK || rows->n == 0) {
+			return e;
+		}
+		int64_t end_seq = rows->v[rows->n - 1].next_seq;
+		if (end_seq <= from) {
+			return ERR_CORRUPT;
+		}
+		rows_keep(rows, at, q, from);
+		if (rows->n > 0 || end_seq >= at->end_seq) {
+			return ERR_OK;
+		}
+		from = end_seq;
+	}
+}
+
+enum err reader_rows_find(struct reader *rd, struct store_part part, const struct index_query *q,
+			  int64_t *from, struct reader_rows *rows)
+{
 	for (;;) {
 		reader_rows_done(rows);
-		struct segment *s = segment_at(v, part, q, extent);
-		if (s == NULL) {
+		struct place at = place_find(rd->volume, part, q, from);
+		if (at.segment == NULL) {
 			return ERR_EOF;
 		}
-		struct err_detail d = {0};
-		enum err e = segment_hold(s, &d);
+		enum err e = segment_open(at.segment, NULL);
 		if (e != ERR_OK) {
 			return e;
 		}
-		rows->segment = s;
-		lock_take(&v->lock);
-		bool in_memory = s->index != NULL;
-		if (in_memory) {
-			rows->n = index_rows(s->index, part, q, rows->v, READER_ROWS);
+		rows->segment = at.segment;
+		bool must_scan = q->by == INDEX_BY_SEQ;
+		if (!must_scan) {
+			e = rows_of(rd, part, q, rows);
+			bool had_rows = e == ERR_OK && rows->n > 0;
+			rows_keep(rows, &at, q, *from);
+			must_scan = had_rows && rows->n == 0;
 		}
-		lock_give(&v->lock);
-		e = in_memory ? ERR_OK : rows_from_idx(rd, part, q, rows);
+		if (must_scan) {
+			e = rows_scan(rd, part, q, &at, *from, rows);
+		}
 		if (e != ERR_OK || rows->n > 0) {
 			return e;
 		}
-		++*extent;
+		*from = at.end_seq;
 	}
 }
 
@@ -156,7 +230,8 @@ enum err reader_record(struct segment *s, MDB_txn *txn, uint64_t log_no, struct 
 	if (e == ERR_OK) {
 		e = record_read(bytes, r);
 	}
-	if (e == ERR_OK && (r->kind != RECORD_ENTRY || r->log_no != log_no)) {
+	enum record_kind kind = s->is_cleaned ? RECORD_BATCHES : RECORD_ENTRY;
+	if (e == ERR_OK && (r->kind != kind || r->log_no != log_no)) {
 		e = ERR_CORRUPT;
 	}
 	if (e == ERR_CORRUPT || e == ERR_VERSION) {
@@ -280,11 +355,10 @@ static enum err read_batches(struct reader *rd, struct volume_read *op)
 		.must_take = true,
 	};
 	struct reader_rows rows = {0};
-	size_t extent = SIZE_MAX;
+	struct index_query q = {.by = INDEX_BY_SEQ};
 	enum err e = ERR_OK;
 	while (e == ERR_OK && !ch.is_full && ch.from < op->limit) {
-		struct index_query q = {.key = ch.from};
-		e = reader_rows_find(rd, op->part, &q, &extent, &rows);
+		e = reader_rows_find(rd, op->part, &q, &ch.from, &rows);
 		for (size_t i = 0; e == ERR_OK && i < rows.n && !ch.is_full; i++) {
 			if (rows.v[i].base_seq >= op->limit) {
 				ch.is_full = true;
@@ -316,7 +390,14 @@ static void run_read(struct reader *rd, struct volume_read *op)
 	mailbox_post(op->reply_to, &op->msg);
 }
 
-/* ---- seeks ------------------------------------------------------------------ */
+/* ---- seeks and cuts --------------------------------------------------------- */
+
+static void run_cut(struct reader *rd, struct volume_cut *op)
+{
+	op->err = reader_cut(rd, op);
+	op->msg.run = op->done;
+	mailbox_post(op->reply_to, &op->msg);
+}
 
 static void run_seek(struct reader *rd, struct volume_seek *op)
 {
@@ -331,6 +412,10 @@ static void is_read(struct msg *m)
 	(void)m;
 }
 static void is_seek(struct msg *m)
+{
+	(void)m;
+}
+static void is_cut(struct msg *m)
 {
 	(void)m;
 }
@@ -349,6 +434,14 @@ void volume_seek(struct volume *v, struct volume_seek *s)
 	queue_post(&v->queue, &s->msg);
 }
 
+void volume_cut(struct volume *v, struct volume_cut *c)
+{
+	assert(v->magic == VOLUME_MAGIC);
+	c->msg.run = is_cut;
+	queue_post(&v->queue, &c->msg);
+}
+
+_Static_assert(offsetof(struct volume_cut, msg) == 0, "the cast relies on it");
 _Static_assert(offsetof(struct volume_read, msg) == 0, "the cast relies on it");
 _Static_assert(offsetof(struct volume_seek, msg) == 0, "the cast relies on it");
 
@@ -361,6 +454,8 @@ void *reader_main(void *arg)
 	while ((m = queue_pop(&rd->volume->queue)) != NULL) {
 		if (m->run == is_read) {
 			run_read(rd, (struct volume_read *)(void *)m);
+		} else if (m->run == is_cut) {
+			run_cut(rd, (struct volume_cut *)(void *)m);
 		} else {
 			assert(m->run == is_seek);
 			run_seek(rd, (struct volume_seek *)(void *)m);

@@ -4,6 +4,7 @@
 
 #include "base/crc32c.h"
 
+enum { SEGMENT_KIND_LOG = 0, SEGMENT_KIND_CLEANED = 1 };
 enum {
 	AT_KIND = 4,
 	AT_VERSION = 5,
@@ -17,7 +18,12 @@ enum {
 
 static bool kind_is_known(uint8_t kind)
 {
-	return kind >= RECORD_ENTRY && kind <= RECORD_SEGMENT_HEAD;
+	return kind >= RECORD_ENTRY && kind <= RECORD_COVERS;
+}
+
+static bool has_commands(const struct record *r)
+{
+	return r->kind == RECORD_ENTRY || r->kind == RECORD_BATCHES;
 }
 
 enum err record_read(struct span bytes, struct record *out)
@@ -51,7 +57,10 @@ enum err record_read(struct span bytes, struct record *out)
 	if (!kind_is_known(kind) || version != RECORD_VERSION || flags != 0) {
 		return ERR_CORRUPT;
 	}
-	if (out->kind != RECORD_ENTRY && (out->n_commands != 0 || head_len != bytes.n)) {
+	if (!has_commands(out) && (out->n_commands != 0 || head_len != bytes.n)) {
+		return ERR_CORRUPT;
+	}
+	if (out->kind == RECORD_BATCHES && (out->term != 0 || out->index != 0)) {
 		return ERR_CORRUPT;
 	}
 	if (out->n_commands > RECORD_COMMANDS_MAX) {
@@ -62,9 +71,10 @@ enum err record_read(struct span bytes, struct record *out)
 
 void record_commands(const struct record *r, struct record_iter *it)
 {
-	assert(r->kind == RECORD_ENTRY);
+	assert(has_commands(r));
 	*it = (struct record_iter){
 		.bytes = r->bytes,
+		.batches_only = r->kind == RECORD_BATCHES,
 		.rd = rd_of(span_of(r->bytes.p + RECORD_HEAD, r->head_len - RECORD_HEAD)),
 		.left = r->n_commands,
 		.payload_at = r->head_len,
@@ -116,7 +126,7 @@ enum err record_next(struct record_iter *it, struct record_command *out)
 		return ERR_CORRUPT;
 	}
 	c.payload = span_of(it->bytes.p + at, len);
-	if (!command_is_sound(&c)) {
+	if (!command_is_sound(&c) || (it->batches_only && c.kind != VOLUME_BATCH)) {
 		return ERR_CORRUPT;
 	}
 	it->payload_at = at + len;
@@ -125,6 +135,8 @@ enum err record_next(struct record_iter *it, struct record_command *out)
 	return ERR_OK;
 }
 
+/* The descriptor's count is of sequence numbers; of a compacted batch fewer records are
+ * left, its last offset delta is as it was. */
 static enum err batch_payload_check(const struct record_command *c)
 {
 	struct span b = c->command.payload;
@@ -133,7 +145,7 @@ static enum err batch_payload_check(const struct record_command *c)
 		return ERR_CORRUPT;
 	}
 	if (h.base_offset != c->command.base_seq || h.crc != c->crc ||
-	    get_u32(b.p + BATCH_AT_EPOCH) != 0) {
+	    get_u32(b.p + BATCH_AT_EPOCH) != 0 || (uint32_t)h.count > c->command.count) {
 		return ERR_CORRUPT;
 	}
 	uint32_t crc = crc32c(0, b.p + BATCH_AT_COVERED, b.n - BATCH_AT_COVERED);
@@ -151,7 +163,7 @@ enum err record_payload_check(const struct record_command *c)
 
 enum err record_check(const struct record *r)
 {
-	if (r->kind != RECORD_ENTRY) {
+	if (!has_commands(r)) {
 		return ERR_OK;
 	}
 	struct record_iter it;
@@ -170,7 +182,8 @@ enum err record_check(const struct record *r)
 enum err record_hard_state_read(const struct record *r, struct volume_hard_state *out)
 {
 	assert(r->kind == RECORD_HARD_STATE);
-	if (r->bytes.n != RECORD_HARD_STATE_SIZE) {
+	bool is_old = r->bytes.n == RECORD_HARD_STATE_OLD;
+	if (!is_old && r->bytes.n != RECORD_HARD_STATE_SIZE) {
 		return ERR_CORRUPT;
 	}
 	*out = (struct volume_hard_state){
@@ -178,6 +191,7 @@ enum err record_hard_state_read(const struct record *r, struct volume_hard_state
 		.term = r->term,
 		.vote = get_u64(r->bytes.p + RECORD_HEAD),
 		.log_start = get_u64(r->bytes.p + RECORD_HEAD + 8),
+		.start_term = is_old ? 0 : get_u64(r->bytes.p + RECORD_HEAD + 16),
 	};
 	return ERR_OK;
 }
@@ -193,7 +207,53 @@ enum err record_segment_read(const struct record *r, struct record_segment *out)
 	memcpy(out->store_uuid, p + 8, 16);
 	memcpy(out->segment_uuid, p + 24, 16);
 	out->shards = get_u32(p + 40);
+	uint32_t kind = get_u32(p + 44);
+	out->is_cleaned = kind == SEGMENT_KIND_CLEANED;
+	return kind == SEGMENT_KIND_LOG || out->is_cleaned ? ERR_OK : ERR_CORRUPT;
+}
+
+static bool cover_is_sound(const struct record_cover *c)
+{
+	return c->first_seq >= 0 && c->first_seq < c->end_seq && c->flags <= COVER_FLAGS &&
+	       c->shard < LIMIT_SHARDS;
+}
+
+enum err record_covers_read(const struct record *r, uint32_t *n)
+{
+	assert(r->kind == RECORD_COVERS);
+	if (r->bytes.n < RECORD_HEAD + 4) {
+		return ERR_CORRUPT;
+	}
+	*n = get_u32(r->bytes.p + RECORD_HEAD);
+	if (*n > RECORD_COVERS_MAX || r->bytes.n != record_covers_size(*n)) {
+		return ERR_CORRUPT;
+	}
+	uint64_t last_key = 0;
+	for (uint32_t i = 0; i < *n; i++) {
+		struct record_cover c;
+		record_cover_at(r, i, &c);
+		if (!cover_is_sound(&c) || (i > 0 && store_part_key(c.part) <= last_key)) {
+			return ERR_CORRUPT;
+		}
+		last_key = store_part_key(c.part);
+	}
 	return ERR_OK;
+}
+
+void record_cover_at(const struct record *r, uint32_t i, struct record_cover *out)
+{
+	assert(r->kind == RECORD_COVERS);
+	struct rd rd = rd_of(span_of(r->bytes.p + RECORD_HEAD + 4 + (size_t)i * RECORD_COVER,
+				     RECORD_COVER));
+	out->part.hub_id = rd_u32(&rd);
+	out->part.partition = rd_u32(&rd);
+	out->shard = rd_u32(&rd);
+	out->flags = rd_u32(&rd);
+	out->first_seq = (int64_t)rd_u64(&rd);
+	out->end_seq = (int64_t)rd_u64(&rd);
+	out->last_append_ms = (int64_t)rd_u64(&rd);
+	out->max_timestamp_ms = (int64_t)rd_u64(&rd);
+	assert(!rd.bad);
 }
 
 uint64_t volume_entry_size(const struct volume_command *commands, uint32_t n)
@@ -260,35 +320,74 @@ static void seal_head(uint8_t *out, uint32_t head_len)
 	put_u32(out, crc32c(0, out + AT_KIND, head_len - AT_KIND));
 }
 
+/* Head, descriptors, payloads. `r` comes with kind, shard, term, index, log number. */
+static void write_commands(struct record *r, const struct volume_command *commands, uint32_t n,
+			   uint8_t *out, size_t size)
+{
+	r->n_commands = n;
+	r->head_len = RECORD_HEAD;
+	for (uint32_t i = 0; i < n; i++) {
+		r->head_len += RECORD_DESCRIPTOR + (uint32_t)commands[i].key.n;
+	}
+	struct wr w = wr_of(out, size);
+	write_head(&w, r, (uint32_t)size);
+	uint32_t at = r->head_len;
+	for (uint32_t i = 0; i < n; i++) {
+		write_descriptor(&w, &commands[i], at);
+		at += (uint32_t)commands[i].payload.n;
+	}
+	assert(wr_len(&w) == r->head_len);
+	for (uint32_t i = 0; i < n; i++) {
+		wr_span(&w, commands[i].payload);
+	}
+	assert(!w.bad);
+	assert(w.p == w.end);
+	seal_head(out, r->head_len);
+}
+
 void record_write_entry(const struct volume_entry *e, uint64_t log_no, uint8_t *out, size_t size)
 {
-	uint32_t head_len = RECORD_HEAD;
-	for (uint32_t i = 0; i < e->n_commands; i++) {
-		head_len += RECORD_DESCRIPTOR + (uint32_t)e->commands[i].key.n;
-	}
 	struct record r = {
 		.kind = RECORD_ENTRY,
-		.head_len = head_len,
 		.shard = e->shard,
 		.term = e->term,
 		.index = e->index,
 		.log_no = log_no,
-		.n_commands = e->n_commands,
 	};
+	write_commands(&r, e->commands, e->n_commands, out, size);
+}
+
+void record_write_batches(uint32_t shard, const struct volume_command *commands, uint32_t n,
+			  uint64_t log_no, uint8_t *out, size_t size)
+{
+	struct record r = {.kind = RECORD_BATCHES, .shard = shard, .log_no = log_no};
+	write_commands(&r, commands, n, out, size);
+}
+
+void record_write_covers(const struct record_cover *covers, uint32_t n, uint64_t log_no,
+			 uint8_t *out)
+{
+	size_t size = record_covers_size(n);
+	struct record r = {.kind = RECORD_COVERS, .head_len = (uint32_t)size, .log_no = log_no};
+	assert(n <= RECORD_COVERS_MAX);
 	struct wr w = wr_of(out, size);
 	write_head(&w, &r, (uint32_t)size);
-	uint32_t at = head_len;
-	for (uint32_t i = 0; i < e->n_commands; i++) {
-		write_descriptor(&w, &e->commands[i], at);
-		at += (uint32_t)e->commands[i].payload.n;
+	wr_u32(&w, n);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct record_cover *c = &covers[i];
+		assert(cover_is_sound(c));
+		assert(i == 0 || store_part_key(c->part) > store_part_key(c[-1].part));
+		wr_u32(&w, c->part.hub_id);
+		wr_u32(&w, c->part.partition);
+		wr_u32(&w, c->shard);
+		wr_u32(&w, c->flags);
+		wr_u64(&w, (uint64_t)c->first_seq);
+		wr_u64(&w, (uint64_t)c->end_seq);
+		wr_u64(&w, (uint64_t)c->last_append_ms);
+		wr_u64(&w, (uint64_t)c->max_timestamp_ms);
 	}
-	assert(wr_len(&w) == head_len);
-	for (uint32_t i = 0; i < e->n_commands; i++) {
-		wr_span(&w, e->commands[i].payload);
-	}
-	assert(!w.bad);
-	assert(w.p == w.end);
-	seal_head(out, head_len);
+	assert(!w.bad && w.p == w.end);
+	seal_head(out, (uint32_t)size);
 }
 
 void record_write_hard_state(const struct volume_hard_state *h, uint64_t log_no, uint8_t *out)
@@ -304,7 +403,8 @@ void record_write_hard_state(const struct volume_hard_state *h, uint64_t log_no,
 	write_head(&w, &r, RECORD_HARD_STATE_SIZE);
 	wr_u64(&w, h->vote);
 	wr_u64(&w, h->log_start);
-	assert(!w.bad);
+	wr_u64(&w, h->start_term);
+	assert(!w.bad && w.p == w.end);
 	seal_head(out, RECORD_HARD_STATE_SIZE);
 }
 
@@ -321,7 +421,7 @@ void record_write_segment(const struct record_segment *s, uint64_t log_no, uint8
 	wr_bytes(&w, s->store_uuid, 16);
 	wr_bytes(&w, s->segment_uuid, 16);
 	wr_u32(&w, s->shards);
-	wr_u32(&w, 0);
+	wr_u32(&w, s->is_cleaned ? SEGMENT_KIND_CLEANED : SEGMENT_KIND_LOG);
 	assert(!w.bad);
 	seal_head(out, RECORD_SEGMENT_HEAD_SIZE);
 }

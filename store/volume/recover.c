@@ -1,12 +1,8 @@
-#include "store/volume/volume_priv.h"
+#include "store/volume/recover_priv.h"
 
 #include <assert.h>
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -14,164 +10,14 @@
 #include "base/metrics.h"
 #include "store/volume/file.h"
 
-/* What the directory holds under one number. */
-struct found {
-	uint64_t number;
-	bool has_mdb;
-	bool has_idx;
-	uint64_t mdb_bytes;
-};
-
-struct listing {
-	struct found *v;
-	size_t n;
-	size_t cap;
-};
-
-/* ---- the directory ------------------------------------------------------- */
-
-static bool ends_with(const char *name, const char *suffix)
-{
-	size_t n = strlen(name);
-	size_t m = strlen(suffix);
-	return n >= m && strcmp(name + n - m, suffix) == 0;
-}
-
-/* "0000000001.mdb" and "0000000001.idx" only. */
-static bool parse_name(const char *name, struct found *out)
-{
-	enum { DIGITS = 10 };
-	*out = (struct found){0};
-	for (int i = 0; i < DIGITS; i++) {
-		if (name[i] < '0' || name[i] > '9') {
-			return false;
-		}
-		out->number = out->number * 10 + (uint64_t)(name[i] - '0');
-	}
-	out->has_mdb = strcmp(name + DIGITS, ".mdb") == 0;
-	out->has_idx = strcmp(name + DIGITS, ".idx") == 0;
-	return out->number > 0 && (out->has_mdb || out->has_idx);
-}
-
-static enum err list_one(struct volume *v, struct listing *l, const char *name)
-{
-	char path[SEGMENT_PATH];
-	if (snprintf(path, sizeof path, "%s/%s", v->dir, name) >= (int)sizeof path) {
-		return ERR_OK;
-	}
-	struct found f;
-	if (parse_name(name, &f)) {
-		struct stat st;
-		if (f.has_mdb && stat(path, &st) == 0) {
-			f.mdb_bytes = (uint64_t)st.st_size;
-		}
-		if (!mem_grow((void **)&l->v, &l->cap, l->n + 1, sizeof *l->v)) {
-			return ERR_NOMEM;
-		}
-		l->v[l->n++] = f;
-		return ERR_OK;
-	}
-	if (strstr(name, ".idx.tmp") != NULL || ends_with(name, ".mdb-lock")) {
-		unlink(path);
-	} else if (name[0] != '.') {
-		log_warn("FOREIGN-FILE", "dir=%s name=%s", v->dir, log_quote(name));
-	}
-	return ERR_OK;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	uint64_t na = ((const struct found *)a)->number;
-	uint64_t nb = ((const struct found *)b)->number;
-	return na < nb ? -1 : na > nb;
-}
-
-static enum err list_dir(struct volume *v, struct listing *l, struct err_detail *d)
-{
-	DIR *dir = opendir(v->dir);
-	if (dir == NULL) {
-		return err_set(d, ERR_IO, "%s: %s", v->dir, strerror(errno));
-	}
-	enum err e = ERR_OK;
-	struct dirent *entry;
-	while (e == ERR_OK && (entry = readdir(dir)) != NULL) {
-		e = list_one(v, l, entry->d_name);
-	}
-	closedir(dir);
-	if (e != ERR_OK) {
-		return err_set(d, e, "%s: out of memory", v->dir);
-	}
-	if (l->n == 0) {
-		return ERR_OK;
-	}
-	qsort(l->v, l->n, sizeof *l->v, by_number);
-	size_t n = 1;
-	for (size_t i = 1; i < l->n; i++) {
-		struct found *last = &l->v[n - 1];
-		if (l->v[i].number != last->number) {
-			l->v[n++] = l->v[i];
-			continue;
-		}
-		last->has_mdb |= l->v[i].has_mdb;
-		last->has_idx |= l->v[i].has_idx;
-		last->mdb_bytes += l->v[i].mdb_bytes;
-	}
-	l->n = n;
-	return ERR_OK;
-}
-
-/* A crash while a segment was being made leaves a last file without its head:
- * nothing in it was ever acknowledged, so it goes. */
-static enum err drop_headless_last(struct volume *v, struct listing *l, struct err_detail *d)
-{
-	const struct found *last = l->n > 0 ? &l->v[l->n - 1] : NULL;
-	if (last == NULL || !last->has_mdb || last->has_idx) {
-		return ERR_OK;
-	}
-	char path[SEGMENT_PATH];
-	segment_path(v, last->number, ".mdb", path);
-	bool never;
-	enum err e = env_never_committed(path, &never, d);
-	if (e != ERR_OK || !never) {
-		return e;
-	}
-	/* A predecessor is sealed only when this file's head is durable. */
-	bool had_head = l->n > 1 && l->v[l->n - 2].has_idx;
-	if (!v->options.was_unclean || had_head) {
-		return err_set(d, ERR_CORRUPT, "%s: is empty, its content is lost", path);
-	}
-	log_warn("SEGMENT-UNFINISHED", "file=%s", path);
-	if (unlink(path) != 0) {
-		return err_set(d, ERR_IO, "%s: %s", path, strerror(errno));
-	}
-	l->n--;
-	return file_sync_dir(v->dir, d);
-}
-
-/* Every number between the first and the last must be there. */
-static enum err check_listing(const struct volume *v, const struct listing *l, struct err_detail *d)
-{
-	char path[SEGMENT_PATH];
-	for (size_t i = 0; i < l->n; i++) {
-		if (i > 0 && l->v[i].number != l->v[i - 1].number + 1) {
-			segment_path(v, l->v[i - 1].number + 1, ".mdb", path);
-			return err_set(d, ERR_CORRUPT, "%s: is missing", path);
-		}
-	}
-	if (l->n > 0 && l->v[l->n - 1].has_idx) {
-		/* Sealed, so there was a next one. */
-		segment_path(v, l->v[l->n - 1].number + 1, ".mdb", path);
-		return err_set(d, ERR_CORRUPT, "%s: is missing", path);
-	}
-	return ERR_OK;
-}
+/* Opening: the log segments in order of number make the tables, cleaned ones in order of
+ * theirs are painted over them, and the manifest is brought up to date. */
 
 /* ---- sealed segments ----------------------------------------------------- */
 
 struct tables {
 	struct idx_part *parts;
 	struct idx_shard *shards;
-	uint64_t *last_terms;
 };
 
 /* Reads what the volume keeps in memory; a damaged block shows here. */
@@ -181,8 +27,7 @@ static enum err read_tables(struct idx_reader *r, struct tables *t)
 	uint32_t n_shards = r->head->shards;
 	t->parts = mem_calloc(n_parts, sizeof *t->parts);
 	t->shards = mem_calloc(n_shards, sizeof *t->shards);
-	t->last_terms = mem_calloc(n_shards, sizeof *t->last_terms);
-	if (t->parts == NULL || t->shards == NULL || t->last_terms == NULL) {
+	if (t->parts == NULL || t->shards == NULL) {
 		return ERR_NOMEM;
 	}
 	enum err e = ERR_OK;
@@ -191,11 +36,6 @@ static enum err read_tables(struct idx_reader *r, struct tables *t)
 	}
 	for (uint32_t i = 0; e == ERR_OK && i < n_shards; i++) {
 		e = idx_shard_at(r, i, &t->shards[i]);
-		if (e == ERR_OK && t->shards[i].n_rows > 0) {
-			struct index_raft last;
-			e = idx_raft_at(r, t->shards[i].first_row + t->shards[i].n_rows - 1, &last);
-			t->last_terms[i] = last.term;
-		}
 	}
 	return e;
 }
@@ -213,7 +53,8 @@ static enum err add_tables(struct volume *v, const struct segment *s, const stru
 			.max_timestamp_ms = p->max_timestamp_ms,
 			.bytes = p->bytes,
 		};
-		e = table_add_part(&v->table, s->at, &r);
+		bool is_sound = p->n_rows > 0 && p->first_seq < p->next_seq;
+		e = is_sound ? table_add_part(&v->table, s->at, p->shard, &r) : ERR_CORRUPT;
 	}
 	for (uint32_t i = 0; e == ERR_OK && i < v->options.shards; i++) {
 		const struct idx_shard *sh = &t->shards[i];
@@ -221,9 +62,30 @@ static enum err add_tables(struct volume *v, const struct segment *s, const stru
 			v->table.shards[i].info.hard = sh->hard;
 		}
 		if (sh->n_rows > 0) {
+			/* The last term of all is read when all are there. */
 			e = table_add_raft(&v->table, s->at, i, sh->first_index,
-					   sh->first_index + sh->n_rows - 1, t->last_terms[i]);
+					   sh->first_index + sh->n_rows - 1, 0);
 		}
+	}
+	return e;
+}
+
+static enum err paint_tables(struct volume *v, const struct segment *s, const struct tables *t)
+{
+	enum err e = ERR_OK;
+	for (uint64_t i = 0; e == ERR_OK && i < s->idx.section[IDX_PARTS].n; i++) {
+		const struct idx_part *p = &t->parts[i];
+		struct record_cover c = {
+			.part = p->part,
+			.shard = p->shard,
+			.flags = p->flags,
+			.first_seq = p->first_seq,
+			.end_seq = p->next_seq,
+			.last_append_ms = p->last_append_ms,
+			.max_timestamp_ms = p->max_timestamp_ms,
+		};
+		e = c.first_seq < c.end_seq ? table_paint(&v->table, s->at, &c, p->bytes)
+					    : ERR_CORRUPT;
 	}
 	return e;
 }
@@ -232,7 +94,7 @@ static enum err check_identity(const struct volume *v, const struct segment *s,
 			       const struct idx_head *h, struct err_detail *d)
 {
 	char path[SEGMENT_PATH];
-	segment_path(v, s->number, ".idx", path);
+	segment_file(s, ".idx", path);
 	if (h->number != s->number) {
 		return err_set(d, ERR_CORRUPT, "%s: is of another segment", path);
 	}
@@ -246,12 +108,22 @@ static enum err check_identity(const struct volume *v, const struct segment *s,
 	return ERR_OK;
 }
 
+/* Its ranges, when they are known, answer ERR_CORRUPT; the rest serves. */
+static void tell_damaged(struct segment *s, const char *reason)
+{
+	s->state = SEGMENT_SEALED;
+	s->is_damaged = true;
+	metric_inc(METRIC_STORE_CORRUPT);
+	log_error("SEGMENT-DAMAGED", "segment=%s reason=%s", segment_name(s).text,
+		  log_quote(reason));
+}
+
 /* ERR_CORRUPT: the .idx is no good; nothing of it has been used. */
 static enum err load_sealed(struct volume *v, struct segment *s, const struct found *f,
 			    bool *is_added, struct err_detail *d)
 {
 	char path[SEGMENT_PATH];
-	segment_path(v, s->number, ".idx", path);
+	segment_file(s, ".idx", path);
 	struct tables t = {0};
 	int fd;
 	*is_added = false;
@@ -270,14 +142,15 @@ static enum err load_sealed(struct volume *v, struct segment *s, const struct fo
 	}
 	if (e == ERR_OK) {
 		*is_added = true;
-		e = add_tables(v, s, &t);
+		e = s->is_cleaned ? paint_tables(v, s, &t) : add_tables(v, s, &t);
 		if (e != ERR_OK) {
-			err_set(d, e, "%s: does not follow the segments before it", path);
+			err_set(d, e, "%s: %s", path,
+				e == ERR_CORRUPT ? "does not follow the segments before it"
+						 : err_text(e));
 		}
 	}
 	mem_free(t.parts);
 	mem_free(t.shards);
-	mem_free(t.last_terms);
 	close(fd);
 	if (e != ERR_OK) {
 		return e;
@@ -286,12 +159,9 @@ static enum err load_sealed(struct volume *v, struct segment *s, const struct fo
 	s->first_log_no = s->idx.first_log_no;
 	s->next_log_no = s->idx.next_log_no;
 	s->state = SEGMENT_SEALED;
+	segment_set_bytes_locked(s, s->idx.mdb_bytes + segment_idx_bytes(&s->idx));
 	if (!f->has_mdb || f->mdb_bytes != s->idx.mdb_bytes) {
-		s->is_damaged = true;
-		metric_inc(METRIC_STORE_CORRUPT);
-		log_error("SEGMENT-DAMAGED", "segment=%010llu reason=\"%s\"",
-			  (unsigned long long)s->number,
-			  f->has_mdb ? "the .mdb has another size" : "the .mdb is missing");
+		tell_damaged(s, f->has_mdb ? "the .mdb has another size" : "the .mdb is missing");
 	}
 	return ERR_OK;
 }
@@ -308,7 +178,7 @@ static enum err load_unsealed(struct volume *v, struct segment *s, bool is_last,
 	 * kernel has. What is served and checksummed from here on must not be taken
 	 * back by a power cut. */
 	enum err e = file_sync(path, d);
-	if (e == ERR_OK && in_child) {
+	if (e == ERR_OK && (in_child || env_is_short(path))) {
 		e = walk_in_child(path, walk_segment_is_sound, &is_sound, d);
 	}
 	if (e != ERR_OK) {
@@ -348,6 +218,7 @@ static enum err load_unsealed(struct volume *v, struct segment *s, bool is_last,
 	s->first_log_no = w.first_log_no;
 	s->next_log_no = w.next_log_no;
 	s->state = is_last ? SEGMENT_ACTIVE : SEGMENT_CLOSED;
+	segment_set_bytes_locked(s, env_used_bytes(s->env));
 	return e;
 }
 
@@ -356,6 +227,9 @@ static enum err publish(struct volume *v, size_t from, size_t end, struct err_de
 {
 	for (size_t i = from; i < end; i++) {
 		struct segment *s = v->segments[i];
+		if (s->index == NULL) {
+			continue;	/* lost */
+		}
 		enum err e = table_add_index(&v->table, s->at, s->index);
 		if (e != ERR_OK) {
 			return err_set(d, e, "segment %010llu: %s", (unsigned long long)s->number,
@@ -366,20 +240,39 @@ static enum err publish(struct volume *v, size_t from, size_t end, struct err_de
 	return ERR_OK;
 }
 
-static enum err load_one(struct volume *v, const struct found *f, bool is_last, size_t *published,
-			 struct err_detail *d)
+static enum err segment_of(struct volume *v, const struct found *f, struct segment **out,
+			   struct err_detail *d)
 {
 	struct segment *s = segment_new(v, f->number);
+	if (s != NULL) {
+		s->is_cleaned = f->is_cleaned;
+	}
 	if (s == NULL || segment_add(v, s) != ERR_OK) {
 		segment_free(&s);
 		return err_set(d, ERR_NOMEM, "%s: out of memory", v->dir);
 	}
-	if (!f->has_idx) {
+	*out = s;
+	return ERR_OK;
+}
+
+static enum err load_log(struct volume *v, const struct found *f, bool is_last, size_t *published,
+			 struct err_detail *d)
+{
+	struct segment *s;
+	enum err e = segment_of(v, f, &s, d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	if (!f->has_idx && f->has_mdb) {
 		/* Published when a sealed one follows or all are there: until then a
 		 * truncation may reach into it. */
 		return load_unsealed(v, s, is_last, v->options.was_unclean, d);
 	}
-	enum err e = publish(v, *published, s->at, d);
+	if (!f->has_idx) {
+		tell_damaged(s, "it is missing");
+		return ERR_OK;
+	}
+	e = publish(v, *published, s->at, d);
 	*published = s->at;
 	if (e != ERR_OK) {
 		return e;
@@ -388,8 +281,8 @@ static enum err load_one(struct volume *v, const struct found *f, bool is_last, 
 	e = load_sealed(v, s, f, &is_added, d);
 	if ((e == ERR_CORRUPT || e == ERR_VERSION) && !is_added && f->has_mdb) {
 		metric_inc(METRIC_STORE_CORRUPT);
-		log_error("INDEX-DAMAGED", "segment=%010llu reason=%s",
-			  (unsigned long long)s->number, log_quote(d->text));
+		log_error("INDEX-DAMAGED", "segment=%s reason=%s", segment_name(s).text,
+			  log_quote(d->text));
 		d->text[0] = '\0';
 		return load_unsealed(v, s, false, true, d);
 	}
@@ -399,27 +292,185 @@ static enum err load_one(struct volume *v, const struct found *f, bool is_last, 
 	return e;
 }
 
-static enum err check_chain(struct volume *v, struct err_detail *d)
+/* ---- cleaned segments ------------------------------------------------------ */
+
+static enum err index_cleaned(struct volume *v, struct segment *s, const char *path,
+			      struct idx_head *head, struct err_detail *d)
 {
-	for (size_t i = 1; i < v->n_segments; i++) {
+	struct index *ix = index_new(v->options.shards);
+	struct walk_index w = {
+		.volume = v,
+		.number = s->number,
+		.is_cleaned = true,
+		.index = ix,
+	};
+	if (ix == NULL) {
+		return err_set(d, ERR_NOMEM, "%s: out of memory", path);
+	}
+	int fd = -1;
+	struct env *env = NULL;
+	enum err e = env_open(path, ENV_READ, 0, ENV_LOG, &env, d);
+	if (e == ERR_OK) {
+		e = walk_records(env, ENV_OPENER, WALK_PAYLOADS, walk_index_record, &w, d);
+	}
+	env_close(&env);
+	if (e == ERR_OK && !w.has_covers) {
+		e = err_set(d, ERR_CORRUPT, "%s: has no covers", path);
+	}
+	if (e == ERR_OK) {
+		struct idx_covers covers = {w.covers, w.n_covers};
+		memcpy(head->segment_uuid, w.head.segment_uuid, IDX_UUID);
+		head->first_log_no = w.first_log_no;
+		head->next_log_no = w.next_log_no;
+		e = segment_write_idx(s, ix, &covers, head, &fd, d);
+	}
+	if (fd >= 0) {
+		close(fd);
+	}
+	walk_index_fini(&w);
+	index_free(&ix);
+	return e;
+}
+
+/* Makes a cleaned segment's .idx anew; the .mdb is read in a child process first. */
+static enum err rebuild_cleaned(struct volume *v, struct segment *s, struct err_detail *d)
+{
+	char path[SEGMENT_PATH];
+	segment_file(s, ".mdb", path);
+	bool is_sound;
+	enum err e = walk_in_child(path, walk_segment_is_sound, &is_sound, d);
+	struct idx_head head = {.number = s->number, .shards = v->options.shards};
+	memcpy(head.store_uuid, v->options.store_uuid, IDX_UUID);
+	if (e == ERR_OK) {
+		e = file_checksum(path, NULL, &head.mdb_bytes, &head.mdb_crc, d);
+	}
+	if (e == ERR_OK) {
+		e = index_cleaned(v, s, path, &head, d);
+	}
+	if (e == ERR_OK) {
+		log_warn("INDEX-REBUILT", "segment=%s", segment_name(s).text);
+	}
+	return e;
+}
+
+static enum err load_cleaned(struct volume *v, const struct found *f, struct err_detail *d)
+{
+	struct segment *s;
+	bool is_added = false;
+	enum err e = segment_of(v, f, &s, d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	if (f->has_idx) {
+		e = load_sealed(v, s, f, &is_added, d);
+	} else {
+		e = err_set(d, ERR_CORRUPT, "it is missing");
+	}
+	if ((e == ERR_CORRUPT || e == ERR_VERSION) && !is_added && f->has_mdb) {
+		metric_inc(METRIC_STORE_CORRUPT);
+		log_error("INDEX-DAMAGED", "segment=%s reason=%s", segment_name(s).text,
+			  log_quote(d->text));
+		d->text[0] = '\0';
+		e = rebuild_cleaned(v, s, d);
+		if (e == ERR_OK) {
+			e = load_sealed(v, s, f, &is_added, d);
+		}
+	}
+	if (e == ERR_CORRUPT && !is_added) {
+		tell_damaged(s, d->text);
+		d->text[0] = '\0';
+		e = ERR_OK;
+	}
+	return e;
+}
+
+/* ---- all of them ------------------------------------------------------------ */
+
+/* Log numbers go on from one segment to the next; what was removed or lost between two
+ * is not known. The log segments are the first ones of the table. */
+static enum err check_chain(struct volume *v, size_t n_log, struct err_detail *d)
+{
+	const struct segment *last = v->segments[n_log - 1];
+	if (last->next_log_no == 0) {
+		/* What follows would begin with log numbers and votes that were given out. */
+		return err_set(d, ERR_CORRUPT, "segment %010llu: is missing, and it was the last",
+			       (unsigned long long)last->number);
+	}
+	for (size_t i = 1; i < n_log; i++) {
 		const struct segment *s = v->segments[i];
-		uint64_t expected = v->segments[i - 1]->next_log_no;
-		if (s->first_log_no != expected) {
+		const struct segment *before = v->segments[i - 1];
+		if (s->number == before->number + 1 && before->next_log_no != 0 &&
+		    s->next_log_no != 0 && s->first_log_no != before->next_log_no) {
 			return err_set(d, ERR_CORRUPT,
 				       "segment %010llu: begins with record %llu, not %llu",
 				       (unsigned long long)s->number,
 				       (unsigned long long)s->first_log_no,
-				       (unsigned long long)expected);
+				       (unsigned long long)before->next_log_no);
 		}
 	}
-	const struct index *ix = v->active->index;
-	for (uint32_t i = 0; i < ix->n_shards; i++) {
-		if (!ix->shards[i].has_hard) {
+	for (uint32_t i = 0; i < v->options.shards; i++) {
+		bool has_hard = last->index != NULL ? last->index->shards[i].has_hard
+						    : v->table.shards[i].info.hard.term > 0;
+		if (!has_hard) {
 			return err_set(d, ERR_CORRUPT, "segment %010llu: no hard state of shard %u",
-				       (unsigned long long)v->active->number, i);
+				       (unsigned long long)last->number, i);
 		}
 	}
 	return ERR_OK;
+}
+
+/* Whether a lost log segment stood between two of the shard's extents: it was named, and
+ * what needs its entries will say so. */
+static bool is_gap_of_lost(const struct volume *v, const struct table_shard *sh, size_t before)
+{
+	uint64_t low = before > 0 ? v->segments[sh->extents[before - 1].segment]->number : 0;
+	uint64_t high = v->segments[sh->extents[before].segment]->number;
+	for (size_t i = 0; i < v->n_segments; i++) {
+		const struct segment *s = v->segments[i];
+		if (!s->is_cleaned && s->next_log_no == 0 && s->number > low && s->number < high) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The term of the newest entry, which only its segment's .idx tells. */
+static enum err read_last_term(struct volume *v, uint32_t shard, struct err_detail *d)
+{
+	struct table_shard *sh = &v->table.shards[shard];
+	const struct table_shard_extent *x = &sh->extents[sh->n - 1];
+	struct segment *s = v->segments[x->segment];
+	if (s->index != NULL) {
+		return ERR_OK;
+	}
+	enum err e = segment_last_term(s, shard, x->last_index, &sh->info.last_term, d);
+	if (e != ERR_CORRUPT) {
+		return e;
+	}
+	e = segment_hold(s, d);
+	if (e == ERR_OK) {
+		e = segment_repair_idx(s, ENV_OPENER, d);
+		segment_drop(s);
+	}
+	return e == ERR_OK ? segment_last_term(s, shard, x->last_index, &sh->info.last_term, d) : e;
+}
+
+static enum err finish_shards(struct volume *v, struct err_detail *d)
+{
+	enum err e = ERR_OK;
+	for (uint32_t i = 0; e == ERR_OK && i < v->options.shards; i++) {
+		struct table_shard *sh = &v->table.shards[i];
+		size_t before;
+		if (table_raft_gap(&v->table, i, &before) && !is_gap_of_lost(v, sh, before)) {
+			return err_set(d, ERR_CORRUPT,
+				       "log of shard %u: entries before %llu are missing", i,
+				       (unsigned long long)sh->extents[before].first_index);
+		}
+		if (sh->info.first_index != 0) {
+			e = read_last_term(v, i, d);
+		}
+	}
+	return e;
 }
 
 static enum err found_volume(struct volume *v, struct err_detail *d)
@@ -433,7 +484,27 @@ static enum err found_volume(struct volume *v, struct err_detail *d)
 		};
 	}
 	v->next_log_no = 1;
+	v->next_number = v->manifest.base;
 	return segment_create(v, d);
+}
+
+/* The newest log segment goes on to be written, or a new one follows it. */
+static enum err make_active(struct volume *v, size_t n_log, struct err_detail *d)
+{
+	struct segment *last = v->segments[n_log - 1];
+	v->next_log_no = last->next_log_no;
+	v->next_number = last->number + 1;
+	if (v->next_number < v->manifest.base) {
+		v->next_number = v->manifest.base;
+	}
+	if (last->state != SEGMENT_ACTIVE) {
+		return segment_create(v, d);
+	}
+	v->active = last;
+	v->used_bytes = env_used_bytes(last->env);
+	v->active_is_fresh =
+		last->next_log_no - last->first_log_no <= 1 + (uint64_t)v->options.shards;
+	return ERR_OK;
 }
 
 static enum err load_all(struct volume *v, const struct listing *l, struct err_detail *d)
@@ -441,36 +512,113 @@ static enum err load_all(struct volume *v, const struct listing *l, struct err_d
 	/* The newest file's name may not be durable when its making was cut short. */
 	enum err e = file_sync_dir(v->dir, d);
 	size_t published = 0;
-	for (size_t i = 0; e == ERR_OK && i < l->n; i++) {
-		e = load_one(v, &l->v[i], i + 1 == l->n, &published, d);
+	for (size_t i = 0; e == ERR_OK && i < l->log.n; i++) {
+		bool is_last = i + 1 == l->log.n && l->log.v[i].number >= v->manifest.base;
+		e = load_log(v, &l->log.v[i], is_last, &published, d);
 	}
 	if (e == ERR_OK) {
 		e = publish(v, published, v->n_segments, d);
 	}
+	if (e == ERR_OK) {
+		e = check_chain(v, l->log.n, d);
+	}
+	for (size_t i = 0; e == ERR_OK && i < l->cleaned.n; i++) {
+		e = load_cleaned(v, &l->cleaned.v[i], d);
+	}
+	if (e == ERR_OK) {
+		e = finish_shards(v, d);
+	}
+	return e == ERR_OK ? make_active(v, l->log.n, d) : e;
+}
+
+/* ---- the manifest -------------------------------------------------------------- */
+
+/* v->manifest: what there is, or of generation 0 when there is none and need not be. */
+static enum err read_manifest(struct volume *v, bool *is_whole, struct err_detail *d)
+{
+	manifest_clear_tmp(v->root);
+	/* It may have been renamed by a process that was killed before it was durable. */
+	enum err e = file_sync_dir(v->root, d);
 	if (e != ERR_OK) {
 		return e;
 	}
-	v->active = v->segments[v->n_segments - 1];
-	v->next_log_no = v->active->next_log_no;
-	v->used_bytes = env_used_bytes(v->active->env);
-	v->active_is_fresh =
-		v->active->next_log_no - v->active->first_log_no <= 1 + (uint64_t)v->options.shards;
-	return check_chain(v, d);
+	e = manifest_read(v->root, &v->manifest, is_whole, d);
+	if (e == ERR_NOT_FOUND && v->options.may_lack_manifest) {
+		v->manifest = (struct manifest){.next_cleaned = 1, .base = 1};
+		d->text[0] = '\0';
+		return ERR_OK;
+	}
+	if (e == ERR_NOT_FOUND) {
+		return err_set(d, ERR_CORRUPT, "%s/MANIFEST: is missing, and so is its copy",
+			       v->root);
+	}
+	if (e != ERR_OK) {
+		return e;
+	}
+	if (memcmp(v->manifest.store_uuid, v->options.store_uuid, sizeof v->manifest.store_uuid) !=
+	    0) {
+		return err_set(d, ERR_INVALID, "%s/MANIFEST: belongs to another store", v->root);
+	}
+	if (!*is_whole) {
+		log_warn("MANIFEST-REPAIRED", "dir=%s generation=%llu", v->root,
+			 (unsigned long long)v->manifest.generation);
+	}
+	return ERR_OK;
+}
+
+static enum err write_manifest(struct volume *v, struct err_detail *d)
+{
+	struct manifest next;
+	enum err e = manifest_of(v, v->manifest.base, v->manifest.next_cleaned, &next);
+	if (e != ERR_OK) {
+		return err_set(d, e, "%s: out of memory", v->root);
+	}
+	e = manifest_write(v->root, &next, d);
+	if (e != ERR_OK) {
+		manifest_fini(&next);
+		return e;
+	}
+	manifest_fini(&v->manifest);
+	v->manifest = next;
+	return ERR_OK;
+}
+
+static enum err load(struct volume *v, struct listing *l, struct err_detail *d)
+{
+	if (v->manifest.generation == 0 && l->cleaned.n > 0) {
+		return err_set(d, ERR_CORRUPT, "%s/MANIFEST: is missing, and so is its copy",
+			       v->root);
+	}
+	enum err e = listing_check(v, l, d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	if (l->log.n > 0) {
+		return load_all(v, l, d);
+	}
+	if (l->cleaned.n > 0) {
+		return err_set(d, ERR_CORRUPT, "%s: has no log segment", v->dir);
+	}
+	return found_volume(v, d);
 }
 
 enum err volume_recover(struct volume *v, struct err_detail *d)
 {
 	struct listing l = {0};
-	enum err e = list_dir(v, &l, d);
+	bool is_whole = false;
+	enum err e = read_manifest(v, &is_whole, d);
 	if (e == ERR_OK) {
-		e = drop_headless_last(v, &l, d);
+		e = listing_read(v, &l, d);
 	}
 	if (e == ERR_OK) {
-		e = check_listing(v, &l, d);
+		e = load(v, &l, d);
+	}
+	if (e == ERR_OK && (!is_whole || v->manifest.is_complete)) {
+		e = write_manifest(v, d);
 	}
 	if (e == ERR_OK) {
-		e = l.n == 0 ? found_volume(v, d) : load_all(v, &l, d);
+		listing_clear(v, &l);
 	}
-	mem_free(l.v);
+	listing_fini(&l);
 	return e;
 }

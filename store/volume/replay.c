@@ -146,7 +146,7 @@ static bool is_without_commands(const struct replay *rp, const struct segment *s
 	if (s->state != SEGMENT_SEALED) {
 		return false;
 	}
-	segment_path(s->volume, s->number, ".idx", path);
+	segment_file(s, ".idx", path);
 	if (idx_open(path, &head, &fd, NULL) != ERR_OK) {
 		return false;
 	}
@@ -184,6 +184,14 @@ static enum err replay_segment(struct replay *rp, struct segment *s,
 	return e;
 }
 
+/* The cleaner removes no log that two exports do not have; a state older than both, or
+ * a lost segment, ends here. */
+static enum err is_missing(const struct replay *rp, uint64_t next)
+{
+	return err_set(rp->d, ERR_CORRUPT, "log of shard %u: entries %llu to %llu are missing",
+		       rp->shard, (unsigned long long)rp->after + 1, (unsigned long long)next - 1);
+}
+
 enum err volume_replay(struct volume *v, uint32_t shard, uint64_t after, volume_replay_fn *fn,
 		       void *arg, struct err_detail *d)
 {
@@ -198,6 +206,9 @@ enum err volume_replay(struct volume *v, uint32_t shard, uint64_t after, volume_
 	}
 	enum err e = ERR_OK;
 	for (; e == ERR_OK && i < sh->n; i++) {
+		if (sh->extents[i].first_index > rp.after + 1) {
+			return is_missing(&rp, sh->extents[i].first_index);
+		}
 		struct segment *s = v->segments[sh->extents[i].segment];
 		if (is_without_commands(&rp, s, &sh->extents[i])) {
 			rp.after = sh->extents[i].last_index;
@@ -209,5 +220,7 @@ enum err volume_replay(struct volume *v, uint32_t shard, uint64_t after, volume_
 			segment_drop(s);
 		}
 	}
-	return e;
+	return e == ERR_OK && rp.after < sh->info.last_index
+		       ? is_missing(&rp, sh->info.last_index + 1)
+		       : e;
 }

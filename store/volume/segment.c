@@ -23,6 +23,22 @@ void segment_path(const struct volume *v, uint64_t number, const char *suffix,
 	(void)n;
 }
 
+void segment_file(const struct segment *s, const char *suffix, char out[SEGMENT_PATH])
+{
+	int n = snprintf(out, SEGMENT_PATH, "%s/%s%010llu%s", s->volume->dir,
+			 s->is_cleaned ? "c" : "", (unsigned long long)s->number, suffix);
+	assert(n < SEGMENT_PATH);
+	(void)n;
+}
+
+struct segment_name segment_name(const struct segment *s)
+{
+	struct segment_name name;
+	snprintf(name.text, sizeof name.text, "%s%010llu", s->is_cleaned ? "c" : "",
+		 (unsigned long long)s->number);
+	return name;
+}
+
 struct segment *segment_new(struct volume *v, uint64_t number)
 {
 	struct segment *s = MEM_NEW(struct segment);
@@ -51,26 +67,70 @@ void segment_free(struct segment **sp)
 	mem_free(s);
 }
 
-enum err segment_add(struct volume *v, struct segment *s)
+/* A place of the table that is free again, or a new one at its end. */
+static bool place_of(struct volume *v, size_t *out)
 {
-	lock_take(&v->lock);
-	bool ok = mem_grow((void **)&v->segments, &v->cap_segments, v->n_segments + 1,
-			   sizeof(void *));
-	if (ok) {
-		s->at = (uint32_t)v->n_segments;
-		v->segments[v->n_segments++] = s;
+	*out = v->n_segments;
+	for (size_t i = 0; v->n_free > 0 && i < v->n_segments; i++) {
+		if (v->segments[i] == NULL) {
+			*out = i;
+			v->n_free--;
+			return true;
+		}
 	}
-	lock_give(&v->lock);
-	if (!ok) {
+	if (!mem_grow((void **)&v->segments, &v->cap_segments, v->n_segments + 1,
+		      sizeof(void *))) {
+		return false;
+	}
+	v->n_segments++;
+	return true;
+}
+
+enum err segment_add_locked(struct volume *v, struct segment *s)
+{
+	size_t at;
+	if (!place_of(v, &at)) {
 		return ERR_NOMEM;
 	}
+	s->at = (uint32_t)at;
+	v->segments[at] = s;
 	metric_add(METRIC_STORE_SEGMENTS, 1);
 	return ERR_OK;
 }
 
+void segment_take_out_locked(struct segment *s)
+{
+	struct volume *v = s->volume;
+	assert(v->segments[s->at] == s);
+	v->segments[s->at] = NULL;
+	v->n_free++;
+	metric_add(METRIC_STORE_SEGMENTS, -1);
+}
+
+enum err segment_add(struct volume *v, struct segment *s)
+{
+	lock_take(&v->lock);
+	enum err e = segment_add_locked(v, s);
+	lock_give(&v->lock);
+	return e;
+}
+
+void segment_set_bytes_locked(struct segment *s, uint64_t bytes)
+{
+	metric_add(METRIC_STORE_DISK_BYTES, (int64_t)bytes - (int64_t)s->file_bytes);
+	s->volume->disk_bytes += bytes - s->file_bytes;
+	s->file_bytes = bytes;
+}
+
+uint64_t segment_idx_bytes(const struct idx_head *h)
+{
+	enum idx_section last = IDX_SECTIONS - 1;
+	return (h->section[last].block + idx_blocks_of(last, h->section[last].n)) * IDX_BLOCK;
+}
+
 /* ---- the list of open sealed segments ----------------------------------- */
 
-static void unlist_locked(struct segment *s)
+void segment_unlist_locked(struct segment *s)
 {
 	struct volume *v = s->volume;
 	if (!s->in_list) {
@@ -88,7 +148,7 @@ void segment_list_locked(struct segment *s)
 {
 	struct volume *v = s->volume;
 	assert(s->state == SEGMENT_SEALED);
-	unlist_locked(s);
+	segment_unlist_locked(s);
 	s->older = v->newest;
 	*(s->older != NULL ? &s->older->newer : &v->oldest) = s;
 	v->newest = s;
@@ -111,7 +171,7 @@ static bool evict_one(struct volume *v, struct env **env, int *fd)
 		}
 	}
 	if (s != NULL) {
-		unlist_locked(s);
+		segment_unlist_locked(s);
 		*env = s->env;
 		*fd = s->idx_fd;
 		s->env = NULL;
@@ -149,13 +209,14 @@ static bool same_identity(const struct idx_head *a, const struct idx_head *b)
 	       memcmp(a->store_uuid, b->store_uuid, IDX_UUID) == 0;
 }
 
-enum err segment_write_idx(struct segment *s, const struct index *ix, struct idx_head *head,
-			   int *fd, struct err_detail *d)
+enum err segment_write_idx(struct segment *s, const struct index *ix,
+			   const struct idx_covers *covers, struct idx_head *head, int *fd,
+			   struct err_detail *d)
 {
 	char path[SEGMENT_PATH];
-	segment_path(s->volume, s->number, ".idx", path);
+	segment_file(s, ".idx", path);
 	*fd = -1;
-	enum err e = idx_write(path, head, ix, d);
+	enum err e = idx_write(path, head, ix, covers, d);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -179,20 +240,27 @@ static enum err rebuild_idx(struct segment *s, struct env *env, enum env_slot sl
 	if (ix == NULL) {
 		return err_set(d, ERR_NOMEM, "%s: out of memory", env->path);
 	}
-	struct walk_index w = {.volume = v, .number = s->number, .index = ix};
+	struct walk_index w = {
+		.volume = v,
+		.number = s->number,
+		.is_cleaned = s->is_cleaned,
+		.index = ix,
+	};
 	enum err e = walk_records(env, slot, 0, walk_index_record, &w, d);
 	if (e == ERR_OK) {
 		struct idx_head head = s->idx;
-		e = segment_write_idx(s, ix, &head, fd, d);
+		struct idx_covers covers = {w.covers, w.n_covers};
+		e = segment_write_idx(s, ix, s->is_cleaned ? &covers : NULL, &head, fd, d);
 		if (e == ERR_OK && !same_identity(&head, &s->idx)) {
 			close(*fd);
 			*fd = -1;
 			e = err_set(d, ERR_CORRUPT, "%s: its index changed", env->path);
 		}
 	}
+	walk_index_fini(&w);
 	index_free(&ix);
 	if (e == ERR_OK) {
-		log_warn("INDEX-REBUILT", "segment=%010llu", (unsigned long long)s->number);
+		log_warn("INDEX-REBUILT", "segment=%s", segment_name(s).text);
 	}
 	return e;
 }
@@ -234,7 +302,7 @@ static enum err open_sealed(struct segment *s, bool verify, struct env **env, in
 			    struct err_detail *d)
 {
 	char path[SEGMENT_PATH];
-	segment_path(s->volume, s->number, ".mdb", path);
+	segment_file(s, ".mdb", path);
 	enum err e = verify ? verify_mdb(s, path, d) : ERR_OK;
 	if (e == ERR_OK) {
 		e = env_open(path, ENV_READ, 0, ENV_LOG, env, d);
@@ -242,7 +310,7 @@ static enum err open_sealed(struct segment *s, bool verify, struct env **env, in
 	if (e != ERR_OK) {
 		return e;
 	}
-	segment_path(s->volume, s->number, ".idx", path);
+	segment_file(s, ".idx", path);
 	struct idx_head head;
 	e = idx_open(path, &head, fd, d);
 	if (e == ERR_OK && !same_identity(&head, &s->idx)) {
@@ -260,7 +328,7 @@ static enum err open_sealed(struct segment *s, bool verify, struct env **env, in
 	return e;
 }
 
-static enum err hold_closed(struct segment *s, struct err_detail *d)
+static enum err open_closed(struct segment *s, struct err_detail *d)
 {
 	struct volume *v = s->volume;
 	struct env *env = NULL;
@@ -272,7 +340,6 @@ static enum err hold_closed(struct segment *s, struct err_detail *d)
 		s->is_verified = true;
 		s->env = env;
 		s->idx_fd = fd;
-		s->holds++;
 		segment_list_locked(s);
 	} else if (e == ERR_CORRUPT) {
 		s->is_damaged = true;
@@ -281,37 +348,74 @@ static enum err hold_closed(struct segment *s, struct err_detail *d)
 	lock_give(&v->lock);
 	if (e == ERR_OK) {
 		segment_evict(v);
-	} else if (e == ERR_CORRUPT) {
-		metric_inc(METRIC_STORE_CORRUPT);
-		log_error("SEGMENT-DAMAGED", "segment=%010llu reason=%s",
-			  (unsigned long long)s->number, log_quote(d->text));
+		return ERR_OK;
 	}
+	if (e == ERR_CORRUPT) {
+		metric_inc(METRIC_STORE_CORRUPT);
+		log_error("SEGMENT-DAMAGED", "segment=%s reason=%s", segment_name(s).text,
+			  log_quote(d->text));
+	}
+	segment_drop(s);
 	return e;
+}
+
+void segment_claim_locked(struct segment *s)
+{
+	assert(!s->is_removed);
+	s->holds++;
+}
+
+enum err segment_open(struct segment *s, struct err_detail *d)
+{
+	struct volume *v = s->volume;
+	struct err_detail own = {0};
+	d = d != NULL ? d : &own;
+	lock_take(&v->lock);
+	assert(s->holds > 0);
+	while (s->is_opening) {
+		cond_wait(&v->opened, &v->lock);
+	}
+	/* The scrubber may have found it damaged while it was open. */
+	bool is_damaged = s->is_damaged;
+	bool is_open = s->env != NULL && !is_damaged;
+	if (is_open && s->state == SEGMENT_SEALED) {
+		segment_list_locked(s);
+	}
+	s->is_opening = !is_open && !is_damaged;
+	lock_give(&v->lock);
+	if (is_open) {
+		return ERR_OK;
+	}
+	if (is_damaged) {
+		err_set(d, ERR_CORRUPT, "segment %s is damaged", segment_name(s).text);
+		segment_drop(s);
+		return ERR_CORRUPT;
+	}
+	return open_closed(s, d);
 }
 
 enum err segment_hold(struct segment *s, struct err_detail *d)
 {
-	struct volume *v = s->volume;
-	lock_take(&v->lock);
-	while (s->is_opening) {
-		cond_wait(&v->opened, &v->lock);
-	}
-	if (s->env != NULL) {
-		s->holds++;
-		if (s->state == SEGMENT_SEALED) {
-			segment_list_locked(s);
-		}
-		lock_give(&v->lock);
-		return ERR_OK;
-	}
-	bool is_damaged = s->is_damaged;
-	s->is_opening = !is_damaged;
-	lock_give(&v->lock);
-	if (is_damaged) {
-		return err_set(d, ERR_CORRUPT, "segment %010llu is damaged",
-			       (unsigned long long)s->number);
-	}
-	return hold_closed(s, d);
+	lock_take(&s->volume->lock);
+	segment_claim_locked(s);
+	lock_give(&s->volume->lock);
+	return segment_open(s, d);
+}
+
+void segment_discard(struct segment **sp)
+{
+	struct segment *s = *sp;
+	char path[SEGMENT_PATH];
+	assert(s->is_removed);
+	assert(s->holds == 0);
+	assert(!s->in_list);
+	segment_file(s, ".mdb", path);
+	unlink(path);
+	segment_file(s, ".idx", path);
+	unlink(path);
+	log_debug("SEGMENT-REMOVED", "segment=%s bytes=%llu", segment_name(s).text,
+		 (unsigned long long)s->file_bytes);
+	segment_free(sp);
 }
 
 void segment_drop(struct segment *s)
@@ -321,7 +425,14 @@ void segment_drop(struct segment *s)
 	assert(s->holds > 0);
 	s->holds--;
 	bool is_over = v->n_open > v->options.open_segments_max;
+	bool is_last = s->is_removed && s->holds == 0;
+	if (is_last) {
+		segment_unlist_locked(s);
+	}
 	lock_give(&v->lock);
+	if (is_last) {
+		segment_discard(&s);
+	}
 	if (is_over) {
 		segment_evict(v);
 	}
@@ -336,7 +447,7 @@ void segment_tell_damage(struct segment *s, uint64_t log_no, const char *what)
 	lock_give(&v->lock);
 	if (is_news) {
 		metric_inc(METRIC_STORE_CORRUPT);
-		log_error("RECORD-DAMAGED", "segment=%010llu record=%llu what=\"%s\"",
-			  (unsigned long long)s->number, (unsigned long long)log_no, what);
+		log_error("RECORD-DAMAGED", "segment=%s record=%llu what=\"%s\"",
+			  segment_name(s).text, (unsigned long long)log_no, what);
 	}
 }

@@ -11,6 +11,7 @@
 #include "base/metrics.h"
 #include "store/volume/env.h"
 #include "store/volume/file.h"
+#include "store/volume/state_pages.h"
 #include "store/volume/volume_priv.h"
 
 enum {
@@ -82,13 +83,14 @@ static size_t key_write(uint8_t *out, uint32_t shard, uint8_t kind, struct span 
 
 /* ---- open, close ------------------------------------------------------------ */
 
-/* Every row and the free list, in the child. */
+/* Every page, every row and the free list, in the child. */
 static bool is_sound(const char *path)
 {
 	struct env *env;
 	MDB_txn *txn;
 	MDB_cursor *cur;
-	if (env_open(path, ENV_READ, 0, 0, &env, NULL) != ERR_OK) {
+	if (!state_pages_are_sound(path) ||
+	    env_open(path, ENV_READ, 0, 0, &env, NULL) != ERR_OK) {
 		return false;
 	}
 	bool sound = env_read_begin(env, ENV_OPENER, &txn) == ERR_OK &&
@@ -129,14 +131,15 @@ static enum err state_path(const char *dir, char out[LIMIT_PATH], struct err_det
 	return ERR_OK;
 }
 
+/* The pages always, for who follows damaged ones may end; the rows are read next. */
 static enum err check_file(const char *path, bool was_unclean, struct err_detail *d)
 {
 	struct stat st;
-	if (!was_unclean || stat(path, &st) != 0 || st.st_size == 0) {
+	if (stat(path, &st) != 0 || st.st_size == 0) {
 		return ERR_OK;
 	}
 	bool sound;
-	enum err e = walk_in_child(path, is_sound, &sound, d);
+	enum err e = walk_in_child(path, was_unclean ? is_sound : state_pages_are_sound, &sound, d);
 	if (e == ERR_OK && !sound) {
 		metric_inc(METRIC_STORE_CORRUPT);
 		e = err_set(d, ERR_CORRUPT, "%s: is damaged", path);
@@ -283,6 +286,91 @@ enum err state_load(struct state *s, uint32_t shard, uint64_t *applied_index,
 	return e;
 }
 
+/* ---- dump -------------------------------------------------------------------- */
+
+struct dump {
+	uint32_t n_shards;
+	state_shard_fn *shard;
+	state_row_fn *row;
+	void *arg;
+	uint32_t at;		/* the shard whose rows come; no_shard: none yet */
+	size_t rows;
+	bool is_callers;	/* the error is a function's of the caller */
+};
+
+static enum err dump_row(struct dump *x, const struct row *row)
+{
+	enum err e;
+	x->rows++;
+	if (row->kind == KIND_APPLIED) {
+		uint64_t index;
+		uint64_t term;
+		e = row->shard < x->n_shards ? applied_read(row, &index, &term) : ERR_CORRUPT;
+		if (e != ERR_OK) {
+			return e;
+		}
+		x->at = row->shard;
+		e = x->shard(x->arg, row->shard, index, term);
+	} else if (row->shard == x->at) {
+		e = x->row(x->arg, row->kind, row->key, row->content);
+	} else {
+		return ERR_CORRUPT;	/* rows of a shard without an index */
+	}
+	x->is_callers = e != ERR_OK;
+	return e;
+}
+
+static enum err dump_rows(struct state *s, MDB_txn *txn, struct dump *x)
+{
+	MDB_cursor *cur;
+	int rc = mdb_cursor_open(txn, s->env->dbi, &cur);
+	if (rc != MDB_SUCCESS) {
+		return env_err(rc);
+	}
+	enum err e = ERR_OK;
+	MDB_val k;
+	MDB_val v;
+	while (e == ERR_OK && (rc = mdb_cursor_get(cur, &k, &v, MDB_NEXT)) == MDB_SUCCESS) {
+		struct row row;
+		e = row_read(&k, &v, &row);
+		if (e == ERR_OK) {
+			e = dump_row(x, &row);
+		}
+	}
+	mdb_cursor_close(cur);
+	if (e == ERR_OK && rc != MDB_NOTFOUND) {
+		e = env_err(rc);
+	}
+	return e == ERR_OK ? env_check_count(txn, s->env->dbi, x->rows) : e;
+}
+
+enum err state_dump(struct state *s, uint32_t n_shards, state_shard_fn *shard, state_row_fn *row,
+		    void *arg, struct err_detail *d)
+{
+	assert(s->magic == STATE_MAGIC);
+	assert(n_shards < no_shard);
+	struct dump x = {
+		.n_shards = n_shards,
+		.shard = shard,
+		.row = row,
+		.arg = arg,
+		.at = no_shard,
+	};
+	MDB_txn *txn;
+	enum err e = env_read_begin(s->env, ENV_BACKGROUND, &txn);
+	if (e == ERR_OK) {
+		e = dump_rows(s, txn, &x);
+		env_read_end(s->env, ENV_BACKGROUND);
+	}
+	if (e == ERR_CORRUPT && !x.is_callers) {
+		metric_inc(METRIC_STORE_CORRUPT);
+	}
+	if (e != ERR_OK && !x.is_callers) {
+		err_set(d, e, "%s: %s", s->env->path, err_text(e));
+	}
+	return e;
+}
+
 /* ---- one transaction ----------------------------------------------------------- */
 
 static void fail(struct state *s, enum err e, const char *what)
@@ -393,12 +481,33 @@ void state_clear(struct state *s)
 	}
 }
 
+void state_clear_all(struct state *s)
+{
+	enum { EMPTIED = 0 };
+	if (s->err != ERR_OK) {
+		return;
+	}
+	int rc = mdb_drop(s->txn, s->env->dbi, EMPTIED);
+	if (rc != MDB_SUCCESS) {
+		fail_rc(s, rc);
+	}
+}
+
 void state_applied(struct state *s, uint64_t index, uint64_t term)
 {
 	uint8_t content[16];
 	put_u64(content, index);
 	put_u64(content + 8, term);
 	state_put(s, KIND_APPLIED, span_of(NULL, 0), span_of(content, sizeof content));
+}
+
+void state_abort(struct state *s)
+{
+	assert(s->magic == STATE_MAGIC);
+	if (s->txn != NULL) {
+		mdb_txn_abort(s->txn);
+	}
+	s->txn = NULL;
 }
 
 enum err state_commit(struct state *s, struct err_detail *d)

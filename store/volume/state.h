@@ -28,6 +28,13 @@ enum err state_load(struct state *s, uint32_t shard, uint64_t *applied_index,
 		    uint64_t *applied_term, state_row_fn *fn, void *arg,
 		    struct err_detail *d) MUST_CHECK;
 
+/* As state_load over all shards: `shard` before the rows of each that has an applied
+ * index, all as of one commit. For exports. May run beside a write transaction of
+ * another thread. */
+typedef enum err state_shard_fn(void *arg, uint32_t shard, uint64_t index, uint64_t term);
+enum err state_dump(struct state *s, uint32_t n_shards, state_shard_fn *shard, state_row_fn *row,
+		    void *arg, struct err_detail *d) MUST_CHECK;
+
 /* One transaction for any number of shards: begin; for each shard state_shard,
  * its puts and deletes and its new applied index; commit. All by one thread.
  * Sticky: the first failure is returned by state_commit, and nothing is changed.
@@ -38,8 +45,11 @@ void state_shard(struct state *s, uint32_t shard);	/* whose rows follow */
 void state_put(struct state *s, uint8_t kind, struct span key, struct span content);
 void state_delete(struct state *s, uint8_t kind, struct span key);
 void state_clear(struct state *s);	/* all rows of the shard */
+void state_clear_all(struct state *s);	/* all rows of all shards */
 /* The shard's rows are as of this entry. */
 void state_applied(struct state *s, uint64_t index, uint64_t term);
+/* Instead of the commit: nothing is changed. */
+void state_abort(struct state *s);
 enum err state_commit(struct state *s, struct err_detail *d) MUST_CHECK;
 
 #endif

@@ -13,6 +13,10 @@ enum {
 	SEGMENT_MAX_DEFAULT = 256 << 20,
 	COMMIT_MAX_DEFAULT = 16 << 20,
 	OPEN_SEGMENTS_DEFAULT = 64,
+	TOMBSTONE_MS_DEFAULT = 24 * 3600 * 1000,
+	COMPACTION_MEMORY_DEFAULT = 64 << 20,
+	CLEAN_RATE_DEFAULT = 128 << 20,
+	CLEAN_PAUSE_MS_DEFAULT = 5000,
 	/* LMDB's own pages and the heads of a segment: 256 shards take 64 KiB. */
 	MAP_SPARE = 64 << 20,
 };
@@ -27,6 +31,18 @@ static void set_defaults(struct volume_options *o)
 	}
 	if (o->open_segments_max == 0) {
 		o->open_segments_max = OPEN_SEGMENTS_DEFAULT;
+	}
+	if (o->tombstone_ms == 0) {
+		o->tombstone_ms = TOMBSTONE_MS_DEFAULT;
+	}
+	if (o->compaction_memory == 0) {
+		o->compaction_memory = COMPACTION_MEMORY_DEFAULT;
+	}
+	if (o->clean_rate == 0) {
+		o->clean_rate = CLEAN_RATE_DEFAULT;
+	}
+	if (o->clean_pause_ms == 0) {
+		o->clean_pause_ms = CLEAN_PAUSE_MS_DEFAULT;
 	}
 }
 
@@ -45,18 +61,28 @@ static void volume_free(struct volume **vp)
 	struct volume *v = *vp;
 	*vp = NULL;
 	for (size_t i = 0; i < v->n_segments; i++) {
-		segment_free(&v->segments[i]);
+		struct segment *s = v->segments[i];
+		if (s != NULL) {
+			metric_add(METRIC_STORE_LIVE_BYTES, -(int64_t)s->live_bytes);
+			segment_set_bytes_locked(s, 0);
+			segment_free(&v->segments[i]);
+			metric_add(METRIC_STORE_SEGMENTS, -1);
+		}
 	}
-	metric_add(METRIC_STORE_SEGMENTS, -(int64_t)v->n_segments);
 	mem_free(v->segments);
+	mem_free(v->floors);
+	manifest_fini(&v->manifest);
 	table_fini(&v->table);
 	mailbox_fini(&v->writer_box);
 	mailbox_fini(&v->sealer_box);
 	read_queue_fini(&v->queue);
 	cond_fini(&v->opened);
+	cond_fini(&v->replaced);
+	cond_fini(&v->wake);
 	lock_fini(&v->lock);
 	mem_free(v->next_index);
 	mem_free(v->dir);
+	mem_free(v->root);
 	v->magic = 0;
 	mem_free(v);
 }
@@ -71,18 +97,47 @@ static char *segments_dir(const char *dir)
 	return s.p;
 }
 
+/* Of the table: what a segment's extents hold has changed. */
+static void on_live(void *arg, uint32_t segment, int64_t bytes, int extents)
+{
+	struct volume *v = arg;
+	struct segment *s = v->segments[segment];
+	assert(s != NULL);
+	s->live_bytes = (uint64_t)((int64_t)s->live_bytes + bytes);
+	s->n_extents = (uint32_t)((int64_t)s->n_extents + extents);
+	metric_add(METRIC_STORE_LIVE_BYTES, bytes);
+}
+
+/* Of such a segment not even the .idx tells what it held. */
+static bool has_lost(const struct volume *v)
+{
+	for (size_t i = 0; i < v->n_segments; i++) {
+		const struct segment *s = v->segments[i];
+		if (s != NULL && s->state == SEGMENT_SEALED && s->next_log_no == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static enum err open_inner(struct volume *v, const char *dir, struct err_detail *d)
 {
 	uint32_t shards = v->options.shards;
 	v->dir = segments_dir(dir);
+	v->root = mem_strdup(dir);
 	v->next_index = mem_calloc(shards, sizeof *v->next_index);
-	if (v->dir == NULL || v->next_index == NULL || table_init(&v->table, shards) != ERR_OK) {
+	v->floors = mem_calloc(shards, sizeof *v->floors);
+	if (v->dir == NULL || v->root == NULL || v->next_index == NULL || v->floors == NULL ||
+	    table_init(&v->table, shards) != ERR_OK) {
 		return err_set(d, ERR_NOMEM, "%s: out of memory", dir);
 	}
+	v->table.live = on_live;
+	v->table.arg = v;
 	enum err e = file_make_dir(dir, "segments", d);
 	if (e == ERR_OK) {
 		e = volume_recover(v, d);
 	}
+	v->has_lost = has_lost(v);
 	for (uint32_t i = 0; e == ERR_OK && i < shards; i++) {
 		uint64_t last = v->table.shards[i].info.last_index;
 		v->next_index[i] = last != 0 ? last + 1 : 0;
@@ -110,6 +165,8 @@ enum err volume_open(const struct volume_options *o, struct volume **out, struct
 	v->map_bytes = map_bytes_of(&v->options);
 	lock_init(&v->lock);
 	cond_init(&v->opened);
+	cond_init(&v->replaced);
+	cond_init(&v->wake);
 	mailbox_init(&v->writer_box, NULL, NULL);
 	mailbox_init(&v->sealer_box, NULL, NULL);
 	read_queue_init(&v->queue);
@@ -128,8 +185,25 @@ void volume_ranges(struct volume *v, volume_range_fn *fn, void *arg)
 {
 	assert(v->magic == VOLUME_MAGIC);
 	for (size_t i = 0; i < v->table.n_parts; i++) {
-		fn(arg, &v->table.parts[i]->range);
+		const struct volume_range *r = &v->table.parts[i]->range;
+		/* Of some only the start is known. */
+		if (r->last_append_ms != INT64_MIN) {
+			fn(arg, r);
+		}
 	}
+}
+
+bool volume_end_is_known(struct volume *v, struct store_part part)
+{
+	assert(v->magic == VOLUME_MAGIC);
+	if (!v->has_lost) {
+		return true;
+	}
+	/* What is lost is listed, so it is older than what is not. */
+	const struct table_part *p = table_find(&v->table, part);
+	const struct segment *last =
+		p != NULL && p->n > 0 ? v->segments[p->extents[p->n - 1].segment] : NULL;
+	return last != NULL && !last->is_cleaned && last->number >= v->manifest.base;
 }
 
 void volume_shard_info(struct volume *v, uint32_t shard, struct volume_shard_info *out)
@@ -143,22 +217,39 @@ void volume_shard_info(struct volume *v, uint32_t shard, struct volume_shard_inf
 
 /* ---- threads --------------------------------------------------------------- */
 
-/* In the order they are needed to end: the writer may post to the sealer. */
-enum { STARTED_WRITER = 1, STARTED_SEALER = 2, STARTED_READER = 4 };
+enum {
+	STARTED_WRITER = 1,
+	STARTED_SEALER = 2,
+	STARTED_CLEANER = 4,
+	STARTED_SCRUBBER = 8,
+	STARTED_READER = 16,	/* and the bits above it, one for each */
+};
 
+/* In the order they are needed to end: the cleaner waits for the writer, the writer
+ * posts to the sealer. */
 static void stop_threads(struct volume *v)
 {
+	atomic_store(&v->is_stopping, true);
+	lock_take(&v->lock);
+	v->has_stopped = true;
+	cond_broadcast(&v->wake);
+	lock_give(&v->lock);
+	if ((v->threads & STARTED_CLEANER) != 0) {
+		thread_join(v->cleaner_thread);
+	}
+	if ((v->threads & STARTED_SCRUBBER) != 0) {
+		thread_join(v->scrubber_thread);
+	}
 	if ((v->threads & STARTED_WRITER) != 0) {
 		writer_post_stop(v);
 		thread_join(v->writer_thread);
 	}
 	read_queue_stop(&v->queue);
 	for (int i = 0; i < VOLUME_READERS; i++) {
-		if ((v->threads & (STARTED_READER << i)) != 0) {
+		if ((v->threads & ((uint32_t)STARTED_READER << i)) != 0) {
 			thread_join(v->readers[i].thread);
 		}
 	}
-	atomic_store(&v->is_stopping, true);
 	if ((v->threads & STARTED_SEALER) != 0) {
 		sealer_post_stop(v);
 		thread_join(v->sealer_thread);
@@ -166,27 +257,38 @@ static void stop_threads(struct volume *v)
 	v->threads = 0;
 }
 
+static enum err start_thread(struct volume *v, uint32_t flag, pthread_t *t, enum thread_role role,
+			     const char *name, thread_fn *fn, void *arg)
+{
+	enum err e = thread_start(t, role, name, fn, arg);
+	if (e == ERR_OK) {
+		v->threads |= flag;
+	}
+	return e;
+}
+
 static enum err start_threads(struct volume *v)
 {
-	enum err e = thread_start(&v->sealer_thread, ROLE_BACKGROUND, "sealer", sealer_main, v);
-	if (e != ERR_OK) {
-		return e;
-	}
-	v->threads |= STARTED_SEALER;
 	static const enum env_slot slots[VOLUME_READERS] = {ENV_READER_0, ENV_READER_1};
-	for (uint32_t i = 0; i < VOLUME_READERS; i++) {
+	enum err e = start_thread(v, STARTED_SEALER, &v->sealer_thread, ROLE_BACKGROUND, "sealer",
+				  sealer_main, v);
+	for (uint32_t i = 0; e == ERR_OK && i < VOLUME_READERS; i++) {
 		v->readers[i].volume = v;
 		v->readers[i].slot = slots[i];
-		e = thread_start(&v->readers[i].thread, ROLE_READER, "volume-reader", reader_main,
-				 &v->readers[i]);
-		if (e != ERR_OK) {
-			return e;
-		}
-		v->threads |= (uint32_t)STARTED_READER << i;
+		e = start_thread(v, (uint32_t)STARTED_READER << i, &v->readers[i].thread, ROLE_READER,
+				 "volume-reader", reader_main, &v->readers[i]);
 	}
-	e = thread_start(&v->writer_thread, ROLE_VOLUME_WRITER, "volume-writer", writer_main, v);
 	if (e == ERR_OK) {
-		v->threads |= STARTED_WRITER;
+		e = start_thread(v, STARTED_WRITER, &v->writer_thread, ROLE_VOLUME_WRITER,
+				 "volume-writer", writer_main, v);
+	}
+	if (e == ERR_OK) {
+		e = start_thread(v, STARTED_CLEANER, &v->cleaner_thread, ROLE_BACKGROUND, "cleaner",
+				 cleaner_main, v);
+	}
+	if (e == ERR_OK && v->options.scrub_period_ms > 0) {
+		e = start_thread(v, STARTED_SCRUBBER, &v->scrubber_thread, ROLE_BACKGROUND,
+				 "scrubber", scrubber_main, v);
 	}
 	return e;
 }
@@ -197,7 +299,7 @@ enum err volume_start(struct volume *v, struct err_detail *d)
 	assert(v->threads == 0);
 	/* Before the writer runs: it may add to the table. */
 	for (size_t i = 0; i < v->n_segments; i++) {
-		if (v->segments[i]->state == SEGMENT_CLOSED) {
+		if (v->segments[i] != NULL && v->segments[i]->state == SEGMENT_CLOSED) {
 			sealer_post(v->segments[i]);
 		}
 	}

@@ -5,12 +5,16 @@
  *
  *   segments/NNNNNNNNNN.mdb   LMDB file (no subdirectory): log number -> record
  *   segments/NNNNNNNNNN.idx   written when the segment is sealed
+ *   segments/cNNNNNNNNNN.*    the same for a cleaned segment: what the cleaner kept
+ *                             of others, numbered on its own
+ *   MANIFEST, MANIFEST.copy   which segments there are (manifest.h)
  *
  * Log numbers are dense over the whole volume, keys are big-endian u64 put with
  * MDB_APPEND. A record is (big-endian):
  *
  *   0 u32 CRC-32C over bytes 4 .. head length
- *   4 u8  kind: 1 entry, 2 hard state, 3 truncation, 4 segment head
+ *   4 u8  kind: 1 entry, 2 hard state, 3 truncation, 4 segment head, and in
+ *         cleaned segments 5 batches, 6 covers
  *   5 u8  format version, 1
  *   6 u16 flags, 0
  *   8 u32 head length: this head, the command descriptors and their keys
@@ -82,6 +86,7 @@ struct volume_hard_state {
 	uint64_t term;
 	uint64_t vote;		/* node id, 0 = none */
 	uint64_t log_start;	/* first raft index still kept */
+	uint64_t start_term;	/* of index log_start - 1; 0: there was none */
 };
 
 /* As volume_entry, for a hard state: durable when `done` runs. */
@@ -101,6 +106,13 @@ struct volume_options {
 	uint64_t commit_max_bytes;	/* one transaction, 0: 16 MiB */
 	uint32_t open_segments_max;	/* sealed segments mapped at a time, 0: 64 */
 	bool was_unclean;		/* first walk the active segment in a child process */
+	bool may_lack_manifest;		/* founding, or of a format that had none: it is made */
+	const struct store_compactor *compactor;	/* kept; NULL: nothing is compacted */
+	int64_t tombstone_ms;		/* 0: one day */
+	uint64_t compaction_memory;	/* 0: 64 MiB */
+	uint64_t clean_rate;		/* bytes per second copied, 0: 128 MiB */
+	int64_t clean_pause_ms;		/* between two looks at what there is to clean, 0: 5 s */
+	int64_t scrub_period_ms;	/* 0: no scrubber */
 };
 
 /* Opens, recovers, founds when empty. Errors: ERR_CORRUPT (named file), ERR_IO,
@@ -119,21 +131,27 @@ struct volume_range {
 };
 typedef void volume_range_fn(void *arg, const struct volume_range *r);
 void volume_ranges(struct volume *v, volume_range_fn *fn, void *arg);
+/* False: a segment is lost without a trace, so the partition may have had more events
+ * than its range tells: their sequence numbers must not be given out again. */
+bool volume_end_is_known(struct volume *v, struct store_part part);
 struct volume_shard_info {
 	struct volume_hard_state hard;
 	uint64_t first_index;	/* 0: none */
+	/* Of the newest entry; log_start - 1 and start_term when the cleaner removed it. */
 	uint64_t last_index;
 	uint64_t last_term;
 };
 void volume_shard_info(struct volume *v, uint32_t shard, struct volume_shard_info *out);
 /* Calls fn for every command of kind != VOLUME_BATCH of `shard` with raft index
- * > after, in order. An error of fn ends the walk and is returned. */
+ * > after, in order. An error of fn ends the walk and is returned. ERR_CORRUPT also when
+ * entries after it are gone. */
 typedef enum err volume_replay_fn(void *arg, uint64_t index, uint64_t term,
 				  const struct volume_command *c);
 enum err volume_replay(struct volume *v, uint32_t shard, uint64_t after, volume_replay_fn *fn,
 		       void *arg, struct err_detail *d) MUST_CHECK;
 
-/* Starts the writer, readers and the sealer (background role). */
+/* Starts the writer, readers, and in the background the sealer, the cleaner and the
+ * scrubber. */
 enum err volume_start(struct volume *v, struct err_detail *d) MUST_CHECK;
 /* Completes what was posted, seals nothing, joins threads, frees. */
 void volume_stop(struct volume **v);
@@ -180,6 +198,65 @@ struct volume_seek {
 	int64_t seq;
 };
 void volume_seek(struct volume *v, struct volume_seek *s);
+
+/* Where a partition is to be cut for what its hub retains: the first sequence
+ * number, below `limit` or `limit` itself, of which the rest is no longer older than
+ * before_ms (INT64_MIN: no bound) and no more than keep_bytes of payload (UINT64_MAX:
+ * no bound), whichever keeps less. To the entry: what one entry holds of a partition
+ * is kept or cut as a whole. Answered by a reader thread. err: ERR_OK, ERR_BUSY (what
+ * was counted changed time and again: ask later), ERR_NOMEM, ERR_IO. A damaged segment
+ * stays until all of it is to go. */
+struct volume_cut {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	struct store_part part;
+	int64_t limit;
+	int64_t before_ms;
+	uint64_t keep_bytes;
+	enum err err;
+	int64_t seq;		/* at least the partition's present start */
+	int64_t first_ms;	/* append time of the first event kept; INT64_MAX: none is */
+	uint64_t bytes;		/* payload in [seq, limit) */
+};
+void volume_cut(struct volume *v, struct volume_cut *c);
+
+/* ---- space: any thread, from volume_open on --------------------------------- */
+
+/* The caller has made durable that nothing below first_seq is read any more.
+ * Memory only: to be told again after each open. */
+void volume_set_start(struct volume *v, struct store_part part, int64_t first_seq);
+/* Nothing of the partition is read any more, its hub is gone. As volume_set_start. */
+void volume_set_gone(struct volume *v, struct store_part part);
+/* Whether the newest event of each key is all that is kept of the partition. Memory
+ * only, to be told after each open; default no. */
+void volume_set_compact(struct volume *v, struct store_part part, bool is_compacted);
+/* The shard's log up to this raft index is not needed for its state any more, which
+ * two exports have. Memory only; 0 at open. */
+void volume_set_floor(struct volume *v, uint32_t shard, uint64_t index);
+/* Bytes of all files below segments/, about. */
+uint64_t volume_disk_bytes(struct volume *v);
+/* While pins are held no file is removed and no segment replaced. Counted. */
+void volume_pin(struct volume *v);
+void volume_unpin(struct volume *v);
+/* Closes the active segment, unless it holds its head only, and answers when all
+ * closed segments are sealed. err: ERR_OK, ERR_STOPPING, or why one cannot be. */
+struct volume_roll {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	enum err err;
+	uint64_t end;			/* result: log segments from this number on are not of it */
+	struct volume_roll *next;	/* private */
+};
+void volume_roll(struct volume *v, struct volume_roll *r);
+/* Calls fn for each sealed segment's files and the MANIFEST: path below the volume's
+ * directory, size, CRC-32C of the whole; of an .mdb those that it should have, if it is
+ * damaged or lost. Under a pin they stay. `fn` on the caller's thread; an error of fn
+ * ends it. Reads the .idx files. */
+typedef enum err volume_file_fn(void *arg, const char *path, uint64_t size, uint32_t crc);
+enum err volume_files(struct volume *v, volume_file_fn *fn, void *arg,
+		      struct err_detail *d) MUST_CHECK;
 
 /* Size of the record a list of commands makes; UINT64_MAX when it cannot. */
 uint64_t volume_entry_size(const struct volume_command *commands, uint32_t n);

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/metrics.h"
 
 /* The child's exit codes; anything else means that reading ended it. */
@@ -120,7 +122,11 @@ enum err walk_in_child(const char *path, walk_child_fn *fn, bool *sound, struct 
 		return err_set(d, ERR_NOMEM, "%s: cannot fork: %s", path, strerror(errno));
 	}
 	if (pid == 0) {
-		/* Reads only; no handlers of the process, no core file. */
+		/* Reads only; no handlers of the process, no core file. It ends with its
+		 * parent, and does not keep the directory's lock for it. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		mem_fault_at(0);	/* what a test planned is the parent's */
+		close_range(STDERR_FILENO + 1, ~0U, 0);
 		struct rlimit none = {0, 0};
 		setrlimit(RLIMIT_CORE, &none);
 		signal(SIGSEGV, SIG_DFL);
@@ -154,11 +160,31 @@ enum err walk_in_child(const char *path, walk_child_fn *fn, bool *sound, struct 
 static void truncate_from(struct walk_index *w, uint32_t shard, uint64_t from)
 {
 	for (uint32_t i = 0; i < w->n_earlier; i++) {
-		if (w->volume->segments[i]->index != NULL) {
-			index_truncate(w->volume->segments[i]->index, shard, from);
+		struct segment *s = w->volume->segments[i];
+		if (s != NULL && s->index != NULL) {
+			index_truncate(s->index, shard, from);
 		}
 	}
 	index_truncate(w->index, shard, from);
+}
+
+static enum err add_commands(struct walk_index *w, const struct record *r, struct index_raft *row)
+{
+	struct record_iter it;
+	struct record_command c;
+	record_commands(r, &it);
+	enum err e;
+	while ((e = record_next(&it, &c)) == ERR_OK) {
+		if (c.command.kind != VOLUME_BATCH) {
+			row->has_commands = true;
+			continue;
+		}
+		e = index_add_batch(w->index, r->shard, r->log_no, &c.command);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	return e == ERR_EOF ? ERR_OK : e;
 }
 
 static enum err add_entry(struct walk_index *w, const struct record *r)
@@ -168,28 +194,61 @@ static enum err add_entry(struct walk_index *w, const struct record *r)
 		truncate_from(w, r->shard, r->index);
 	}
 	struct index_raft row = {.index = r->index, .term = r->term, .log_no = r->log_no};
-	struct record_iter it;
-	struct record_command c;
-	record_commands(r, &it);
-	enum err e;
-	while ((e = record_next(&it, &c)) == ERR_OK) {
-		if (c.command.kind != VOLUME_BATCH) {
-			row.has_commands = true;
-			continue;
-		}
-		e = index_add_batch(w->index, r->shard, r->log_no, &c.command);
-		if (e != ERR_OK) {
-			return e;
+	enum err e = add_commands(w, r, &row);
+	return e == ERR_OK ? index_add_raft(w->index, r->shard, &row) : e;
+}
+
+/* The covers follow the head, once. */
+static enum err add_covers(struct walk_index *w, const struct record *r)
+{
+	uint32_t n;
+	if (w->has_covers || r->log_no != w->first_log_no + 1 ||
+	    record_covers_read(r, &n) != ERR_OK) {
+		return ERR_CORRUPT;
+	}
+	w->covers = mem_calloc(n, sizeof *w->covers);
+	if (w->covers == NULL) {
+		return ERR_NOMEM;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		record_cover_at(r, i, &w->covers[i]);
+		if (w->covers[i].shard >= w->index->n_shards) {
+			return ERR_CORRUPT;
 		}
 	}
-	return e == ERR_EOF ? index_add_raft(w->index, r->shard, &row) : e;
+	w->n_covers = n;
+	w->has_covers = true;
+	return ERR_OK;
+}
+
+static enum err add_batches(struct walk_index *w, const struct record *r)
+{
+	struct index_raft none = {0};
+	return w->has_covers ? add_commands(w, r, &none) : ERR_CORRUPT;
+}
+
+static enum err add_cleaned(struct walk_index *w, const struct record *r)
+{
+	switch (r->kind) {
+	case RECORD_COVERS:
+		return add_covers(w, r);
+	case RECORD_BATCHES:
+		return add_batches(w, r);
+	case RECORD_ENTRY:
+	case RECORD_HARD_STATE:
+	case RECORD_TRUNCATION:
+	case RECORD_SEGMENT_HEAD:
+		break;
+	}
+	return ERR_CORRUPT;
 }
 
 static enum err add_head(struct walk_index *w, const struct record *r)
 {
 	const struct volume_options *o = &w->volume->options;
 	enum err e = record_segment_read(r, &w->head);
-	if (e != ERR_OK || w->has_head || w->head.number != w->number) {
+	if (e != ERR_OK || w->has_head || w->head.number != w->number ||
+	    w->head.is_cleaned != w->is_cleaned) {
 		return ERR_CORRUPT;
 	}
 	if (memcmp(w->head.store_uuid, o->store_uuid, IDX_UUID) != 0 ||
@@ -211,6 +270,9 @@ enum err walk_index_record(void *arg, const struct record *r)
 	if (!w->has_head || r->shard >= w->index->n_shards) {
 		return ERR_CORRUPT;
 	}
+	if (w->is_cleaned) {
+		return add_cleaned(w, r);
+	}
 	switch (r->kind) {
 	case RECORD_ENTRY:
 		return add_entry(w, r);
@@ -226,7 +288,16 @@ enum err walk_index_record(void *arg, const struct record *r)
 		return e;
 	}
 	case RECORD_SEGMENT_HEAD:
+	case RECORD_BATCHES:
+	case RECORD_COVERS:
 		break;
 	}
 	return ERR_CORRUPT;
+}
+
+void walk_index_fini(struct walk_index *w)
+{
+	mem_free(w->covers);
+	w->covers = NULL;
+	w->n_covers = 0;
 }

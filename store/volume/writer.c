@@ -40,6 +40,23 @@ static void is_stop(struct msg *m)
 {
 	(void)m;
 }
+static void is_roll(struct msg *m)
+{
+	(void)m;
+}
+static void is_raise(struct msg *m)
+{
+	(void)m;
+}
+
+/* writer_raise on its caller's stack, who waits for is_done. */
+struct raise {
+	struct msg msg;
+	const struct log_start *starts;
+	struct lock lock;
+	struct cond cond;
+	bool is_done;
+};
 
 static struct volume_entry *entry_of(struct msg *m)
 {
@@ -51,6 +68,14 @@ static struct volume_hard_state_op *hard_state_of(struct msg *m)
 }
 _Static_assert(offsetof(struct volume_entry, msg) == 0, "entry_of relies on it");
 _Static_assert(offsetof(struct volume_hard_state_op, msg) == 0, "hard_state_of relies on it");
+_Static_assert(offsetof(struct volume_roll, msg) == 0, "run_alone relies on it");
+_Static_assert(offsetof(struct raise, msg) == 0, "run_alone relies on it");
+
+/* Those that are no part of a group. */
+static bool is_alone(const struct msg *m)
+{
+	return m->run == is_stop || m->run == is_roll || m->run == is_raise;
+}
 
 void volume_append(struct volume *v, struct volume_entry *e)
 {
@@ -66,6 +91,30 @@ void volume_set_hard_state(struct volume *v, struct volume_hard_state_op *op)
 	assert(op->state.shard < v->options.shards);
 	op->msg.run = is_hard_state;
 	mailbox_post(&v->writer_box, &op->msg);
+}
+
+void volume_roll(struct volume *v, struct volume_roll *r)
+{
+	assert(v->magic == VOLUME_MAGIC);
+	r->err = ERR_OK;
+	r->msg.run = is_roll;
+	mailbox_post(&v->writer_box, &r->msg);
+}
+
+void writer_raise(struct volume *v, const struct log_start *starts)
+{
+	struct raise op = {.msg = {.run = is_raise}, .starts = starts};
+	assert(v->magic == VOLUME_MAGIC);
+	lock_init(&op.lock);
+	cond_init(&op.cond);
+	mailbox_post(&v->writer_box, &op.msg);
+	lock_take(&op.lock);
+	while (!op.is_done) {
+		cond_wait(&op.cond, &op.lock);
+	}
+	lock_give(&op.lock);
+	cond_fini(&op.cond);
+	lock_fini(&op.lock);
 }
 
 void writer_post_stop(struct volume *v)
@@ -97,6 +146,8 @@ static void check_entry(struct volume *v, const struct volume_entry *e)
 	assert(e->index > 0);
 	assert(*next == 0 || e->index == *next);
 	*next = e->index + 1;
+	/* Others may make entries of the table too. */
+	lock_take(&v->lock);
 	for (uint32_t i = 0; i < e->n_commands; i++) {
 		const struct volume_command *c = &e->commands[i];
 		struct table_part *p = c->kind == VOLUME_BATCH ? table_find(&v->table, c->part)
@@ -109,6 +160,7 @@ static void check_entry(struct volume *v, const struct volume_entry *e)
 		p->planned_seq = c->base_seq + c->count;
 		p->planned_ms = c->append_ms;
 	}
+	lock_give(&v->lock);
 }
 
 static uint64_t message_size(struct msg *m)
@@ -127,7 +179,7 @@ static uint64_t message_size(struct msg *m)
 static bool cut_group(struct volume *v, struct group *g)
 {
 	*g = (struct group){.first = v->pending};
-	while (v->pending != NULL && v->pending->run != is_stop) {
+	while (v->pending != NULL && !is_alone(v->pending)) {
 		struct msg *m = v->pending;
 		uint64_t size = message_size(m);
 		if (g->last != NULL && g->bytes + size > v->options.commit_max_bytes) {
@@ -247,7 +299,7 @@ static enum err publish_entry_locked(struct volume *v, const struct volume_entry
 		};
 		enum err err = index_add_batch(s->index, e->shard, e->log_no, c);
 		if (err == ERR_OK) {
-			err = table_add_part(&v->table, s->at, &r);
+			err = table_add_part(&v->table, s->at, e->shard, &r);
 		}
 		if (err != ERR_OK) {
 			return err;
@@ -274,6 +326,7 @@ static void publish_group(struct volume *v, struct group *g)
 			index_set_hard_state(v->active->index, h);
 			v->table.shards[h->shard].info.hard = *h;
 		}
+		segment_set_bytes_locked(v->active, v->used_bytes);
 		lock_give(&v->lock);
 		assert(err != ERR_CORRUPT);
 		if (err != ERR_OK) {
@@ -313,6 +366,107 @@ static void answer_group(struct group *g)
 	}
 }
 
+/* ---- messages of their own ------------------------------------------------ */
+
+/* The hard states with a later log start, as one transaction. Written to the active
+ * segment whatever its size: the map has room for it. */
+static void raise_log_starts(struct volume *v, const struct log_start *starts)
+{
+	struct err_detail d = {0};
+	MDB_txn *txn;
+	enum err e = env_write_begin(v->active->env, &txn, &d);
+	for (uint32_t i = 0; e == ERR_OK && i < v->options.shards; i++) {
+		struct volume_hard_state h = v->table.shards[i].info.hard;
+		uint8_t *p;
+		if (starts[i].index <= h.log_start) {
+			continue;
+		}
+		h.log_start = starts[i].index;
+		h.start_term = starts[i].term;
+		uint64_t log_no = v->next_log_no++;
+		e = env_reserve(v->active->env, txn, log_no, RECORD_HARD_STATE_SIZE, &p, &d);
+		if (e == ERR_OK) {
+			record_write_hard_state(&h, log_no, p);
+		}
+	}
+	if (e == ERR_OK) {
+		e = env_commit(v->active->env, txn, &d);
+	}
+	if (e != ERR_OK) {
+		die(v, &d);
+	}
+	v->used_bytes = env_used_bytes(v->active->env);
+	v->active_is_fresh = false;
+	lock_take(&v->lock);
+	for (uint32_t i = 0; i < v->options.shards; i++) {
+		struct volume_hard_state *h = &v->table.shards[i].info.hard;
+		if (starts[i].index > h->log_start) {
+			h->log_start = starts[i].index;
+			h->start_term = starts[i].term;
+			index_set_hard_state(v->active->index, h);
+		}
+	}
+	segment_set_bytes_locked(v->active, v->used_bytes);
+	lock_give(&v->lock);
+}
+
+static void answer_raise(struct volume *v, struct raise *op)
+{
+	bool is_needed = false;
+	for (uint32_t i = 0; i < v->options.shards; i++) {
+		is_needed = is_needed ||
+			    op->starts[i].index > v->table.shards[i].info.hard.log_start;
+	}
+	if (is_needed) {
+		raise_log_starts(v, op->starts);
+	}
+	lock_take(&op->lock);
+	op->is_done = true;
+	cond_signal(&op->cond);
+	lock_give(&op->lock);	/* op is gone from here on */
+}
+
+/* A roll may leave out an active segment that holds its head only: the one before it
+ * tells the same hard states, unless the cleaner removed it. */
+static bool is_needless(struct volume *v)
+{
+	bool has_previous = false;
+	lock_take(&v->lock);
+	for (size_t i = 0; i < v->n_segments; i++) {
+		const struct segment *s = v->segments[i];
+		has_previous = has_previous || (s != NULL && !s->is_cleaned &&
+						s->number + 1 == v->active->number);
+	}
+	lock_give(&v->lock);
+	return v->active_is_fresh && (has_previous || v->active->number == 1);
+}
+
+/* Runs the first pending message when it is one that is no part of a group. */
+static bool run_alone(struct volume *v)
+{
+	struct msg *m = v->pending;
+	if (m == NULL || m->run == is_stop || !is_alone(m)) {
+		return false;
+	}
+	v->pending = m->next;
+	m->next = NULL;
+	if (m->run == is_raise) {
+		/* When nothing is appended for long, it would grow by these alone. */
+		if (!v->active_is_fresh && v->used_bytes > v->options.segment_max_bytes) {
+			roll(v);
+		}
+		answer_raise(v, (struct raise *)(void *)m);
+		return true;
+	}
+	if (!is_needless(v)) {
+		roll(v);
+	}
+	struct volume_roll *r = (struct volume_roll *)(void *)m;
+	r->end = v->active->number;
+	sealer_post_roll(v, r);
+	return true;
+}
+
 void *writer_main(void *arg)
 {
 	struct volume *v = arg;
@@ -321,7 +475,7 @@ void *writer_main(void *arg)
 	struct group g;
 	do {
 		take_posted(v);
-		if (!cut_group(v, &g)) {
+		if (run_alone(v) || !cut_group(v, &g)) {
 			continue;
 		}
 		if (!v->active_is_fresh && v->used_bytes + g.cost + COMMIT_OVERHEAD >

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Makes a data directory of the present format, to be kept: NAME.tar.xz with the
-# directory as kill -9 left it, NAME.events with what `receive --json` gave.
+# directory (and a further one, more) as kill -9 left it, NAME.events with what
+# `receive --json` gave. It has sealed and cleaned segments, exports, rows, and a hub of
+# which the newest of each key is kept.
 # Run it once for each format version; later versions must open what it made.
 #
 #   test/formats/make.sh NAME
@@ -8,7 +10,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 . test/lib/server.sh
 name=$1
-server_start --hub alpha:2 --hub beta:1 --segment-bytes 16MiB --shards 4
+MORE=$WORK_DIR/more
+server_start --data "$MORE" --hub alpha:2 --hub beta:1 --segment-bytes 1MiB --shards 4 --export-interval 1s --retention-check 100ms
 cli() { "$SLUICE_BIN" "$@" --data "$DATA"; }
 cli group create alpha audit >/dev/null
 cli policy create sender --hub alpha --rights send >/dev/null
@@ -30,10 +33,23 @@ kafka() {
 }
 seq 1 30 | kafka -P -t beta -p 0 -z zstd -X enable.idempotence=true
 kafka -G readers -e -q -X auto.offset.reset=earliest beta >/dev/null 2>&1
+# Keys over and over, then enough to close the segments they are in.
+cli hub create latest --partitions 1 --cleanup compact >/dev/null
+for n in $(seq 1 20); do for k in $(seq 1 10); do echo "key$k:value$n"; done; done | kafka -P -t latest -p 0 -K:
+# A hub that goes: whole segments of the log with it, and of others what is left is
+# put together.
+cli hub create bulk --partitions 4 >/dev/null
+for i in $(seq 1 40); do cli send bulk --partition $((i % 4)) --whole "$WORK_DIR/big" 2>/dev/null; done
+cli hub delete bulk >/dev/null
+for _ in $(seq 1 600); do
+	ls "$DATA"/volume/segments/c*.idx "$MORE"/volume/segments/c*.idx >/dev/null 2>&1 && break
+	sleep 0.1
+done
+ls "$DATA"/volume/segments/c*.mdb "$MORE"/volume/segments/c*.mdb
 sleep 2
 for h in alpha beta; do cli receive "$h" --from earliest --json | sort; done >"$WORK_DIR/all"
 server_stop KILL || true
-rm -f "$DATA/LOCK" "$DATA"/volume/segments/*-lock "$DATA"/volume/state/*lock*
-tar -C "$WORK_DIR" -cJf "test/formats/$name.tar.xz" data
+rm -f "$DATA/LOCK" "$MORE/LOCK" "$DATA"/volume/segments/*-lock "$MORE"/volume/segments/*-lock "$DATA"/volume/state/*lock*
+tar -C "$WORK_DIR" -cJf "test/formats/$name.tar.xz" data more
 cut -c1-400 "$WORK_DIR/all" | sha256sum | cut -d' ' -f1 >"test/formats/$name.events"
 wc -l <"$WORK_DIR/all" >>"test/formats/$name.events"

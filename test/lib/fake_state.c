@@ -28,6 +28,8 @@ struct state {
 	struct lock lock;
 	struct cond changed;
 	bool is_held;
+	bool is_dump_held;
+	uint32_t dumps;
 	uint32_t begun;
 	uint32_t ended;
 	uint32_t failures;
@@ -159,6 +161,14 @@ void fake_state_release(struct state *s)
 	set_held(s, false);
 }
 
+void fake_state_hold_dump(struct state *s, bool is_held)
+{
+	lock_take(&s->lock);
+	s->is_dump_held = is_held;
+	cond_broadcast(&s->changed);
+	lock_give(&s->lock);
+}
+
 static void wait_for(struct state *s, const uint32_t *count, uint32_t n)
 {
 	lock_take(&s->lock);
@@ -171,6 +181,11 @@ static void wait_for(struct state *s, const uint32_t *count, uint32_t n)
 void fake_state_wait_begun(struct state *s, uint32_t n)
 {
 	wait_for(s, &s->begun, n);
+}
+
+void fake_state_wait_dump(struct state *s, uint32_t n)
+{
+	wait_for(s, &s->dumps, n);
 }
 
 void fake_state_wait(struct state *s, uint32_t n)
@@ -235,6 +250,11 @@ uint32_t fake_state_commits(struct state *s)
 	return (uint32_t)locked(s, &s->ended);
 }
 
+uint32_t fake_state_dumps(struct state *s)
+{
+	return (uint32_t)locked(s, &s->dumps);
+}
+
 uint32_t fake_state_last_shards(struct state *s)
 {
 	return (uint32_t)locked(s, &s->last_shards);
@@ -281,6 +301,37 @@ enum err state_load(struct state *s, uint32_t shard, uint64_t *applied_index,
 	return e;
 }
 
+enum err state_dump(struct state *s, uint32_t n_shards, state_shard_fn *shard, state_row_fn *row,
+		    void *arg, struct err_detail *d)
+{
+	struct rows copy = {0};
+	enum err e = ERR_OK;
+	lock_take(&s->lock);
+	s->dumps++;
+	cond_broadcast(&s->changed);
+	while (s->is_dump_held) {
+		cond_wait(&s->changed, &s->lock);
+	}
+	rows_copy(&copy, &s->committed);
+	lock_give(&s->lock);
+	for (uint32_t i = 0; e == ERR_OK && i < n_shards && i < SHARDS; i++) {
+		if (copy.is_damaged[i]) {
+			e = err_set(d, ERR_CORRUPT, "shard %u is damaged", i);
+		} else if (copy.index[i] > 0) {
+			e = shard(arg, i, copy.index[i], copy.term[i]);
+		}
+		for (size_t k = 0; e == ERR_OK && k < copy.n; k++) {
+			const struct row *r = &copy.v[k];
+			if (r->shard == i) {
+				e = row(arg, r->kind, span_of(r->key->data, r->key->len),
+					span_of(r->content->data, r->content->len));
+			}
+		}
+	}
+	rows_clear(&copy);
+	return e;
+}
+
 void state_begin(struct state *s)
 {
 	lock_take(&s->lock);
@@ -323,11 +374,21 @@ void state_clear(struct state *s)
 	s->open.is_damaged[s->shard] = false;
 }
 
+void state_clear_all(struct state *s)
+{
+	rows_clear(&s->open);
+}
+
 void state_applied(struct state *s, uint64_t index, uint64_t term)
 {
 	s->open.index[s->shard] = index;
 	s->open.term[s->shard] = term;
 	s->n_shards++;
+}
+
+void state_abort(struct state *s)
+{
+	rows_clear(&s->open);
 }
 
 enum err state_commit(struct state *s, struct err_detail *d)

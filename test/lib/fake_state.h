@@ -20,6 +20,10 @@ void fake_state_free(struct state **s);
 /* While held, commits wait. */
 void fake_state_hold(struct state *s);
 void fake_state_release(struct state *s);
+/* The same for dumps. */
+void fake_state_hold_dump(struct state *s, bool is_held);
+/* Blocks until `n` dumps were begun. */
+void fake_state_wait_dump(struct state *s, uint32_t n);
 /* Blocks until `n` commits were begun (taken or not) or, the second, ended. */
 void fake_state_wait_begun(struct state *s, uint32_t n);
 void fake_state_wait(struct state *s, uint32_t n);
@@ -36,6 +40,7 @@ bool fake_state_get(struct state *s, uint32_t shard, uint8_t kind, struct span k
 		    size_t n);
 uint64_t fake_state_index(struct state *s, uint32_t shard);
 uint32_t fake_state_commits(struct state *s);	/* ended */
+uint32_t fake_state_dumps(struct state *s);	/* begun */
 uint32_t fake_state_rows(struct state *s, uint8_t kind);
 /* Shards whose index the last good commit wrote. */
 uint32_t fake_state_last_shards(struct state *s);

@@ -8,5 +8,7 @@
 
 void fake_sync_start(void);
 bool fake_sync_had(const char *path);
+/* The n-th sync from now on ends the process at once, before it syncs; 0: none. */
+void fake_sync_exit_at(unsigned n);
 
 #endif

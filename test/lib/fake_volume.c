@@ -1,6 +1,7 @@
 #include "test/lib/fake_volume.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 #include "base/batch.h"
 #include "base/lock.h"
@@ -13,6 +14,7 @@ struct kept {
 	uint32_t shard;
 	uint64_t term;
 	uint64_t index;
+	bool is_joined;
 };
 
 struct volume {
@@ -32,7 +34,33 @@ struct volume {
 	struct kept *kept;
 	size_t cap;
 	size_t n;
+	struct fake_part *told;	/* of each partition something was said about */
+	size_t told_cap;
+	size_t n_told;
+	uint64_t *floors;	/* per shard */
+	uint64_t *log_starts;	/* per shard; 0: from the beginning */
+	uint64_t disk_bytes;
+	uint64_t cuts;
+	enum err cut_err;
+	bool is_cut_held;
+	struct msg *held_cuts;
 };
+
+static const struct fake_part *find_told_locked(const struct volume *v, struct store_part part)
+{
+	for (size_t i = 0; i < v->n_told; i++) {
+		if (store_part_key(v->told[i].part) == store_part_key(part)) {
+			return &v->told[i];
+		}
+	}
+	return NULL;
+}
+
+static int64_t fake_start_locked(const struct volume *v, struct store_part part)
+{
+	const struct fake_part *p = find_told_locked(v, part);
+	return p != NULL ? p->start : 0;
+}
 
 struct volume *fake_volume_new(uint32_t shards)
 {
@@ -43,7 +71,9 @@ struct volume *fake_volume_new(uint32_t shards)
 	cond_init(&v->changed);
 	v->shards = shards;
 	v->last_index = mem_calloc(shards, sizeof *v->last_index);
-	assert(v->last_index != NULL);
+	v->floors = mem_calloc(shards, sizeof *v->floors);
+	v->log_starts = mem_calloc(shards, sizeof *v->log_starts);
+	assert(v->last_index != NULL && v->floors != NULL && v->log_starts != NULL);
 	return v;
 }
 
@@ -56,6 +86,9 @@ void fake_volume_free(struct volume **vp)
 		buf_drop(&v->kept[i].buf);
 	}
 	mem_free(v->kept);
+	free(v->told);
+	mem_free(v->floors);
+	mem_free(v->log_starts);
 	mem_free(v->last_index);
 	cond_fini(&v->changed);
 	lock_fini(&v->lock);
@@ -113,7 +146,11 @@ static void keep_locked(struct volume *v, const struct volume_entry *e)
 	for (uint32_t i = 0; i < e->n_commands; i++) {
 		struct kept *k = &v->kept[v->n++];
 		const struct volume_command *c = &e->commands[i];
-		*k = (struct kept){*c, buf_new(c->payload.n + c->key.n), e->shard, e->term, e->index};
+		*k = (struct kept){.command = *c,
+				   .buf = buf_new(c->payload.n + c->key.n),
+				   .shard = e->shard,
+				   .term = e->term,
+				   .index = e->index};
 		assert(k->buf != NULL);
 		memcpy(k->buf->data, c->payload.p, c->payload.n);
 		if (c->key.n > 0) {
@@ -206,22 +243,43 @@ void volume_stop(struct volume **vp)
 void volume_shard_info(struct volume *v, uint32_t shard, struct volume_shard_info *out)
 {
 	uint64_t last = v->last_index[shard];
+	uint64_t start = v->log_starts[shard];
 	*out = (struct volume_shard_info){
-		.hard = {.shard = shard, .term = 1, .vote = 1, .log_start = 1},
+		.hard = {.shard = shard, .term = 1, .vote = 1, .log_start = start > 0 ? start : 1},
 		.first_index = last > 0,
 		.last_index = last,
 		.last_term = last > 0,
 	};
 }
 
+static bool is_first_of_part(const struct volume *v, size_t at)
+{
+	uint64_t key = store_part_key(v->kept[at].command.part);
+	for (size_t i = 0; i < at; i++) {
+		const struct volume_command *c = &v->kept[i].command;
+		if (c->kind == VOLUME_BATCH && store_part_key(c->part) == key) {
+			return false;
+		}
+	}
+	return true;
+}
+
+bool volume_end_is_known(struct volume *v, struct store_part part)
+{
+	(void)v;
+	(void)part;
+	return true;
+}
+
 void volume_ranges(struct volume *v, volume_range_fn *fn, void *arg)
 {
 	for (size_t i = 0; i < v->n; i++) {
 		const struct volume_command *c = &v->kept[i].command;
-		if (c->kind != VOLUME_BATCH || c->base_seq != 0) {
+		if (c->kind != VOLUME_BATCH || !is_first_of_part(v, i)) {
 			continue;
 		}
-		struct volume_range r = {.part = c->part};
+		struct volume_range r = {
+			.part = c->part, .first_seq = c->base_seq, .next_seq = c->base_seq};
 		for (size_t k = i; k < v->n; k++) {
 			const struct volume_command *x = &v->kept[k].command;
 			if (x->kind == VOLUME_BATCH &&
@@ -242,7 +300,8 @@ enum err volume_replay(struct volume *v, uint32_t shard, uint64_t after, volume_
 	(void)d;
 	for (size_t i = 0; i < v->n; i++) {
 		const struct kept *k = &v->kept[i];
-		if (k->shard == shard && k->index > after && k->command.kind != VOLUME_BATCH) {
+		if (k->shard == shard && k->index > after && k->index >= v->log_starts[shard] &&
+		    k->command.kind != VOLUME_BATCH) {
 			enum err e = fn(arg, k->index, k->term, &k->command);
 			if (e != ERR_OK) {
 				return e;
@@ -326,4 +385,235 @@ void volume_seek(struct volume *v, struct volume_seek *s)
 	lock_give(&v->lock);
 	s->msg.run = s->done;
 	mailbox_post(s->reply_to, &s->msg);
+}
+
+/* ---- cuts ------------------------------------------------------------------ */
+
+/* Batches of one partition that one entry holds are one step. */
+static bool is_same_entry(const struct kept *a, const struct kept *b)
+{
+	return a->shard == b->shard && (a->index == b->index || (a->is_joined && b->is_joined));
+}
+
+static bool is_in_cut_locked(const struct volume *v, size_t i, const struct volume_cut *c)
+{
+	const struct volume_command *x = &v->kept[i].command;
+	return x->kind == VOLUME_BATCH && store_part_key(x->part) == store_part_key(c->part) &&
+	       x->base_seq + x->count > fake_start_locked(v, c->part) && x->base_seq < c->limit;
+}
+
+static void cut_locked(struct volume *v, struct volume_cut *c)
+{
+	c->seq = fake_start_locked(v, c->part);
+	c->first_ms = INT64_MAX;
+	c->bytes = 0;
+	int64_t end = c->seq;
+	const struct kept *entry = NULL;	/* the oldest kept so far */
+	/* From the newest on, until an entry is too old or too much. */
+	uint64_t of_entry = 0;
+	size_t i = v->n;
+	while (i-- > 0) {
+		if (!is_in_cut_locked(v, i, c)) {
+			continue;
+		}
+		const struct kept *k = &v->kept[i];
+		if (entry == NULL || !is_same_entry(k, entry)) {
+			of_entry = 0;
+			for (size_t j = i + 1; j-- > 0;) {
+				if (is_in_cut_locked(v, j, c) && is_same_entry(&v->kept[j], k)) {
+					of_entry += v->kept[j].command.payload.n;
+				}
+			}
+			if (k->command.append_ms < c->before_ms ||
+			    c->bytes + of_entry > c->keep_bytes) {
+				end = k->command.base_seq + k->command.count;
+				break;
+			}
+			entry = k;
+		}
+		c->bytes += k->command.payload.n;
+		c->first_ms = k->command.append_ms;
+	}
+	/* An entry tells what it told as a whole. */
+	for (i = v->n; entry != NULL && i-- > 0;) {
+		const struct volume_command *x = &v->kept[i].command;
+		if (x->kind == VOLUME_BATCH && is_same_entry(&v->kept[i], entry) &&
+		    store_part_key(x->part) == store_part_key(c->part)) {
+			c->first_ms = x->append_ms;
+		}
+	}
+	c->seq = end > c->seq ? end : c->seq;
+}
+
+static void answer_cut_locked(struct volume *v, struct volume_cut *c)
+{
+	c->err = v->cut_err;
+	cut_locked(v, c);
+	c->msg.run = c->done;
+	mailbox_post(c->reply_to, &c->msg);
+}
+
+void volume_cut(struct volume *v, struct volume_cut *c)
+{
+	lock_take(&v->lock);
+	v->cuts++;
+	bool is_held = v->is_cut_held;
+	if (is_held) {
+		c->msg.next = v->held_cuts;
+		v->held_cuts = &c->msg;
+	} else {
+		answer_cut_locked(v, c);
+	}
+	lock_give(&v->lock);
+}
+
+void fake_volume_hold_cuts(struct volume *v, bool is_held)
+{
+	lock_take(&v->lock);
+	v->is_cut_held = is_held;
+	while (!is_held && v->held_cuts != NULL) {
+		struct volume_cut *c = (struct volume_cut *)v->held_cuts;
+		v->held_cuts = c->msg.next;
+		answer_cut_locked(v, c);
+	}
+	lock_give(&v->lock);
+}
+
+/* ---- space ----------------------------------------------------------------- */
+
+static struct fake_part *told_locked(struct volume *v, struct store_part part)
+{
+	struct fake_part *p = (struct fake_part *)(uintptr_t)find_told_locked(v, part);
+	if (p != NULL) {
+		return p;
+	}
+	if (v->n_told == v->told_cap) {
+		/* Not by base/mem.h: the caller's faults are meant for the caller. */
+		v->told_cap = v->told_cap * 2 + 16;
+		v->told = realloc(v->told, v->told_cap * sizeof *v->told);
+		assert(v->told != NULL);
+	}
+	v->told[v->n_told] = (struct fake_part){.part = part};
+	return &v->told[v->n_told++];
+}
+
+void volume_set_start(struct volume *v, struct store_part part, int64_t first_seq)
+{
+	lock_take(&v->lock);
+	struct fake_part *p = told_locked(v, part);
+	p->start = first_seq > p->start ? first_seq : p->start;
+	lock_give(&v->lock);
+}
+
+void volume_set_gone(struct volume *v, struct store_part part)
+{
+	lock_take(&v->lock);
+	told_locked(v, part)->is_gone = true;
+	lock_give(&v->lock);
+}
+
+void volume_set_compact(struct volume *v, struct store_part part, bool is_compacted)
+{
+	lock_take(&v->lock);
+	told_locked(v, part)->is_compacted = is_compacted;
+	lock_give(&v->lock);
+}
+
+void volume_set_floor(struct volume *v, uint32_t shard, uint64_t index)
+{
+	lock_take(&v->lock);
+	assert(shard < v->shards);
+	v->floors[shard] = index;
+	lock_give(&v->lock);
+}
+
+uint64_t volume_disk_bytes(struct volume *v)
+{
+	lock_take(&v->lock);
+	uint64_t bytes = v->disk_bytes;
+	lock_give(&v->lock);
+	return bytes;
+}
+
+void fake_volume_set_disk_bytes(struct volume *v, uint64_t bytes)
+{
+	lock_take(&v->lock);
+	v->disk_bytes = bytes;
+	lock_give(&v->lock);
+}
+
+void fake_volume_cut_log(struct volume *v, uint32_t shard, uint64_t log_start)
+{
+	lock_take(&v->lock);
+	assert(log_start <= v->last_index[shard] + 1);
+	v->log_starts[shard] = log_start;
+	lock_give(&v->lock);
+}
+
+void fake_volume_fail_cuts(struct volume *v, enum err e)
+{
+	lock_take(&v->lock);
+	v->cut_err = e;
+	lock_give(&v->lock);
+}
+
+void fake_volume_join(struct volume *v)
+{
+	lock_take(&v->lock);
+	for (size_t i = 0; i < v->n; i++) {
+		v->kept[i].is_joined = true;
+	}
+	lock_give(&v->lock);
+}
+
+uint64_t fake_volume_cuts(struct volume *v)
+{
+	lock_take(&v->lock);
+	uint64_t cuts = v->cuts;
+	lock_give(&v->lock);
+	return cuts;
+}
+
+struct fake_part fake_volume_told(struct volume *v, struct store_part part)
+{
+	lock_take(&v->lock);
+	const struct fake_part *p = find_told_locked(v, part);
+	struct fake_part out = p != NULL ? *p : (struct fake_part){.part = part};
+	lock_give(&v->lock);
+	return out;
+}
+
+uint64_t fake_volume_floor(struct volume *v, uint32_t shard)
+{
+	lock_take(&v->lock);
+	uint64_t floor = v->floors[shard];
+	lock_give(&v->lock);
+	return floor;
+}
+
+void fake_volume_forget_told(struct volume *v)
+{
+	lock_take(&v->lock);
+	v->n_told = 0;
+	memset(v->floors, 0, v->shards * sizeof *v->floors);
+	lock_give(&v->lock);
+}
+
+void fake_volume_clean(struct volume *v)
+{
+	lock_take(&v->lock);
+	size_t n = 0;
+	for (size_t i = 0; i < v->n; i++) {
+		const struct volume_command *c = &v->kept[i].command;
+		const struct fake_part *p = find_told_locked(v, c->part);
+		bool is_dead = c->kind == VOLUME_BATCH && p != NULL &&
+			       (p->is_gone || c->base_seq + c->count <= p->start);
+		if (is_dead) {
+			buf_drop(&v->kept[i].buf);
+		} else {
+			v->kept[n++] = v->kept[i];
+		}
+	}
+	v->n = n;
+	lock_give(&v->lock);
 }

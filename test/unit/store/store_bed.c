@@ -17,6 +17,18 @@ void bed_init(struct bed *b)
 		.dir = b->dir, .shards = 4, .node_id = 1, .segment_max_bytes = 16 << 20};
 }
 
+void bed_volumes(struct bed *b, uint32_t n)
+{
+	char root[sizeof b->root];
+	memcpy(root, b->root, sizeof root);
+	for (uint32_t i = 0; i < BED_MORE; i++) {
+		snprintf(b->more[i], sizeof b->more[i], "%s/more%u", root, i + 1);
+		b->more_dirs[i] = b->more[i];
+	}
+	b->options.more_dirs = b->more_dirs;
+	b->options.n_more_dirs = n - 1;
+}
+
 enum err bed_try(struct bed *b, struct err_detail *d)
 {
 	*d = (struct err_detail){""};

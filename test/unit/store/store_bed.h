@@ -7,15 +7,20 @@
 #include "store/store.h"
 #include "test/lib/store_ops.h"
 
+enum { BED_MORE = 3 };
 struct bed {
 	char root[64];		/* removed at the end */
 	char dir[80];		/* root/data */
+	char more[BED_MORE][80];	/* root/more1 and so on */
+	const char *more_dirs[BED_MORE];
 	struct store_options options;
 	struct store *store;
 	struct mailbox mb;
 };
 
 void bed_init(struct bed *b);		/* nothing is open yet */
+/* Further data directories of the store; before it is first opened. */
+void bed_volumes(struct bed *b, uint32_t n);
 void bed_open(struct bed *b);
 void bed_close(struct bed *b);
 void bed_fini(struct bed *b);

@@ -24,7 +24,10 @@ static void write_text(const char *path, const char *text)
 
 START_TEST(version_text_round_trips)
 {
-	struct store_dir dir = {.node_id = UINT64_MAX, .shards = LIMIT_SHARDS};
+	struct store_dir dir = {.node_id = UINT64_MAX,
+				.shards = LIMIT_SHARDS,
+				.volumes = LIMIT_VOLUMES,
+				.ordinal = LIMIT_VOLUMES - 1};
 	for (int i = 0; i < 16; i++) {
 		dir.cluster_uuid[i] = (uint8_t)(i * 17);
 		dir.store_uuid[i] = (uint8_t)(255 - i);
@@ -38,6 +41,8 @@ START_TEST(version_text_round_trips)
 	ck_assert_mem_eq(back.store_uuid, dir.store_uuid, 16);
 	ck_assert_uint_eq(back.node_id, dir.node_id);
 	ck_assert_uint_eq(back.shards, dir.shards);
+	ck_assert_uint_eq(back.volumes, dir.volumes);
+	ck_assert_uint_eq(back.ordinal, dir.ordinal);
 	size_t n = strlen(text);
 	for (size_t i = 0; i < n; i++) {
 		ck_assert_int_eq(store_version_parse(span_of(text, i), &back, &d), ERR_CORRUPT);
@@ -48,8 +53,11 @@ START_TEST(version_text_round_trips)
 		ck_assert_int_ne(store_version_parse(span_of(text, n), &back, &d), ERR_OK);
 		text[i] = old;
 	}
-	const char *newer = "sluice-data 3\nanything";
+	const char *newer = "sluice-data 4\nanything";
 	ck_assert_int_eq(store_version_parse(span_str(newer), &back, &d), ERR_VERSION);
+	dir.ordinal = dir.volumes;
+	store_version_print(&dir, text);
+	ck_assert_int_eq(store_version_parse(span_str(text), &back, &d), ERR_CORRUPT);
 }
 END_TEST
 
@@ -109,7 +117,7 @@ START_TEST(unreadable_labels_are_refused)
 	bed_open(&b);
 	bed_close(&b);
 	struct err_detail d;
-	write_text(bed_path(&b, "VERSION"), "sluice-data 3\n");
+	write_text(bed_path(&b, "VERSION"), "sluice-data 4\n");
 	ck_assert_int_eq(bed_try(&b, &d), ERR_VERSION);
 	ck_assert_ptr_nonnull(strstr(d.text, "newer"));
 	write_text(bed_path(&b, "VERSION"), "something\n");
@@ -133,8 +141,13 @@ START_TEST(older_format_is_relabelled)
 	fclose(f);
 	char *digit = strchr(text, '\n') - 1;
 	ck_assert_int_eq(*digit, '0' + STORE_DIR_VERSION);
+	char *more = strstr(text, "volumes=");
+	ck_assert_ptr_nonnull(more);
 	*digit = '1';
+	*more = '\0';
 	write_text(bed_path(&b, "VERSION"), text);
+	ck_assert_int_eq(unlink(bed_path(&b, "volume/MANIFEST")), 0);
+	ck_assert_int_eq(unlink(bed_path(&b, "volume/MANIFEST.copy")), 0);
 	/* One that fails looks like no interrupted founding, which would be wiped. */
 	ck_assert_int_eq(mkdir(bed_path(&b, "VERSION.next"), 0700), 0);
 	struct err_detail d;
@@ -149,7 +162,9 @@ START_TEST(older_format_is_relabelled)
 	ck_assert_uint_gt(fread(again, 1, sizeof again - 1, f), 0);
 	fclose(f);
 	*digit = '0' + STORE_DIR_VERSION;
-	ck_assert_str_eq(again, text);
+	ck_assert_ptr_eq(strstr(again, text), again);
+	ck_assert_str_eq(again + strlen(text), "volumes=1\nvolume=0\n");
+	ck_assert_int_eq(stat(bed_path(&b, "volume/MANIFEST"), &st), 0);
 	bed_fini(&b);
 }
 END_TEST

@@ -9,8 +9,12 @@ Suite *partition_suite(void);
 Suite *command_suite(void);
 Suite *recover_suite(void);
 Suite *saver_suite(void);
+Suite *exports_suite(void);
 Suite *rows_suite(void);
 Suite *producer_suite(void);
+Suite *trim_suite(void);
+Suite *retention_suite(void);
+Suite *volumes_suite(void);
 
 int main(void)
 {
@@ -21,8 +25,12 @@ int main(void)
 	srunner_add_suite(runner, command_suite());
 	srunner_add_suite(runner, recover_suite());
 	srunner_add_suite(runner, saver_suite());
+	srunner_add_suite(runner, exports_suite());
 	srunner_add_suite(runner, rows_suite());
 	srunner_add_suite(runner, producer_suite());
+	srunner_add_suite(runner, trim_suite());
+	srunner_add_suite(runner, retention_suite());
+	srunner_add_suite(runner, volumes_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -1,16 +1,32 @@
 #include "test/unit/store_shard/shard_bed.h"
 
 #include <check.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "store/shard/shard_priv.h"
 #include "store/volume/volume.h"
 
+void bed_make(struct bed *b, uint32_t shards, uint32_t n_volumes)
+{
+	*b = (struct bed){.n_volumes = n_volumes};
+	for (uint32_t i = 0; i < n_volumes; i++) {
+		b->volumes[i] = fake_volume_new(shards);
+		b->online[i] = b->volumes[i];
+		b->dirs[i] = "/";
+	}
+	b->volume = b->volumes[0];
+	mailbox_init(&b->mb, NULL, NULL);
+	b->options = (struct shard_options){.volumes = b->online,
+					    .dirs = b->dirs,
+					    .n_volumes = n_volumes,
+					    .shards = shards,
+					    .node_id = 1};
+}
+
 void bed_init(struct bed *b, uint32_t shards)
 {
-	*b = (struct bed){.volume = fake_volume_new(shards)};
-	mailbox_init(&b->mb, NULL, NULL);
-	b->options = (struct shard_options){
-		.volume = b->volume, .dir = "/", .shards = shards, .node_id = 1};
+	bed_make(b, shards, 1);
 	bed_open(b);
 }
 
@@ -19,7 +35,11 @@ void bed_open(struct bed *b)
 	struct err_detail d = {""};
 	enum err e = shard_core_new(&b->options, &b->core, &d);
 	ck_assert_msg(e == ERR_OK, "%s", d.text);
-	ck_assert_int_eq(volume_start(b->volume, &d), ERR_OK);
+	for (uint32_t i = 0; i < b->n_volumes; i++) {
+		if (b->online[i] != NULL) {
+			ck_assert_int_eq(volume_start(b->online[i], &d), ERR_OK);
+		}
+	}
 	e = shard_core_start(b->core, &d);
 	ck_assert_msg(e == ERR_OK, "%s", d.text);
 }
@@ -27,8 +47,10 @@ void bed_open(struct bed *b)
 void bed_close(struct bed *b)
 {
 	shard_core_close(b->core);
-	struct volume *v = b->volume;
-	volume_stop(&v);
+	for (uint32_t i = 0; i < b->n_volumes; i++) {
+		struct volume *v = b->volumes[i];
+		volume_stop(&v);
+	}
 	shard_core_free(&b->core);
 }
 
@@ -37,7 +59,9 @@ void bed_fini(struct bed *b)
 	if (b->core != NULL) {
 		bed_close(b);
 	}
-	fake_volume_free(&b->volume);
+	for (uint32_t i = 0; i < b->n_volumes; i++) {
+		fake_volume_free(&b->volumes[i]);
+	}
 	mailbox_fini(&b->mb);
 }
 
@@ -111,6 +135,45 @@ enum err bed_rows_write(struct bed *b, uint32_t shard, const struct store_row *r
 	shard_core_rows_write(b->core, &w.op);
 	ops_until(&b->mb, &w.is_done);
 	return w.op.err;
+}
+
+struct trim_op {
+	struct store_trim op;
+	bool is_done;
+};
+
+static void on_trim_done(struct msg *m)
+{
+	((struct trim_op *)m)->is_done = true;
+}
+
+enum err bed_trim(struct bed *b, struct store_partition *p, int64_t before_seq)
+{
+	struct trim_op t = {.op = {.reply_to = &b->mb,
+				   .done = on_trim_done,
+				   .partition = p,
+				   .before_seq = before_seq,
+				   .err = ERR_INTERNAL}};
+	shard_core_trim(b->core, &t.op);
+	ops_until(&b->mb, &t.is_done);
+	struct store_position at;
+	store_partition_position(p, &at);
+	ck_assert_int_ge(at.first_seq, t.op.first_seq);
+	ck_assert(t.op.err != ERR_OK || t.op.first_seq >= before_seq);
+	return t.op.err;
+}
+
+void bed_await_start(struct store_partition *p, int64_t first_seq)
+{
+	struct store_position at;
+	int64_t end_ns = clock_mono_ns() + (int64_t)60 * 1000000000;
+	do {
+		store_partition_position(p, &at);
+		ck_assert_int_le(at.first_seq, first_seq);
+		ck_assert_msg(clock_mono_ns() < end_ns, "starts at %lld, not %lld",
+			      (long long)at.first_seq, (long long)first_seq);
+		usleep(1000);
+	} while (at.first_seq < first_seq);
 }
 
 struct scan_op {

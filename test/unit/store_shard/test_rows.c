@@ -513,6 +513,48 @@ START_TEST(short_memory_costs_only_the_write_it_meets)
 }
 END_TEST
 
+static void count_slots(struct shard_core *core, void *arg)
+{
+	*(size_t *)arg = core->shards[0].rows.n_slots;
+}
+
+START_TEST(table_grows_with_its_rows_and_finds_them)
+{
+	enum { ROWS = 5000 };
+	struct bed b;
+	bed_init(&b, 1);
+	static char keys[ROWS][16];
+	static struct store_row rows[ROWS];
+	for (uint32_t i = 0; i < ROWS; i++) {
+		snprintf(keys[i], sizeof keys[i], "row-%u", i);
+		rows[i] = row_of(keys[i], keys[i]);
+	}
+	/* 1, 2, 3, ... at a time: no step takes more slots than it brings rows. */
+	size_t before = 0;
+	uint32_t done = 0;
+	for (uint32_t n = 1; done < ROWS; n++) {
+		n = n < ROWS - done ? n : ROWS - done;
+		ck_assert_int_eq(bed_rows_write(&b, 0, &rows[done], n), ERR_OK);
+		done += n;
+		size_t slots;
+		bed_on_core(&b, count_slots, &slots);
+		ck_assert_uint_ge(slots, done);
+		ck_assert_uint_le(slots, before + n > 64 ? before + n : 64);
+		before = slots;
+	}
+	ck_assert_uint_eq(bed_rows(&b, STORE_ROW_GROUP), ROWS);
+	for (uint32_t i = 0; i < ROWS; i++) {
+		rows[i].is_deleted = true;
+		rows[i].content = span_of(NULL, 0);
+	}
+	for (done = 0; done < ROWS; done += 1000) {
+		ck_assert_int_eq(bed_rows_write(&b, 0, &rows[done], 1000), ERR_OK);
+		ck_assert_uint_eq(bed_rows(&b, STORE_ROW_GROUP), ROWS - done - 1000);
+	}
+	bed_fini(&b);
+}
+END_TEST
+
 Suite *rows_suite(void)
 {
 	Suite *s = suite_create("rows");
@@ -531,6 +573,7 @@ Suite *rows_suite(void)
 	tcase_add_test(t, a_damaged_payload_is_refused);
 	tcase_add_test(t, short_memory_fails_the_start);
 	tcase_add_test(t, short_memory_costs_only_the_write_it_meets);
+	tcase_add_test(t, table_grows_with_its_rows_and_finds_them);
 	suite_add_tcase(s, t);
 	return s;
 }

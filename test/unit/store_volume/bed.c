@@ -34,6 +34,7 @@ void bed_init(struct bed *b)
 		.node_id = 7,
 		.segment_max_bytes = 1 << 20,
 		.commit_max_bytes = 256 << 10,
+		.may_lack_manifest = true,
 	};
 	memset(b->options.store_uuid, 0xab, sizeof b->options.store_uuid);
 	for (uint32_t i = 0; i < BED_SHARDS; i++) {
@@ -236,6 +237,15 @@ enum err bed_seek(struct bed *b, struct volume_seek *s)
 	return s->err;
 }
 
+enum err bed_cut(struct bed *b, struct volume_cut *c)
+{
+	c->reply_to = &b->box;
+	c->done = on_answer;
+	volume_cut(b->v, c);
+	msg_run_all(mailbox_wait(&b->box, INT64_MAX));
+	return c->err;
+}
+
 void bed_check_batches(uint32_t p, const struct store_batches *batches)
 {
 	for (uint32_t i = 0; i < batches->n; i++) {
@@ -367,6 +377,13 @@ int64_t bed_size(const char *path)
 	struct stat st;
 	ck_assert_int_eq(stat(path, &st), 0);
 	return st.st_size;
+}
+
+void bed_unlink(const struct bed *b, const char *name)
+{
+	char path[256];
+	snprintf(path, sizeof path, "%s/%s", b->dir, name);
+	ck_assert_msg(unlink(path) == 0, "%s", path);
 }
 
 void bed_flip(const char *path, int64_t at)

@@ -47,6 +47,7 @@ void bed_append(struct bed *b, uint32_t p, int32_t events, size_t value);
 
 enum err bed_read(struct bed *b, struct volume_read *r);	/* and waits */
 enum err bed_seek(struct bed *b, struct volume_seek *s);
+enum err bed_cut(struct bed *b, struct volume_cut *c);
 /* Checks the content of what was read. */
 void bed_check_batches(uint32_t p, const struct store_batches *batches);
 /* Reads from..limit; every event must be there once, in order, as it was sent. */
@@ -59,6 +60,7 @@ void bed_check_info(struct bed *b);
 void bed_file(const struct bed *b, uint64_t number, const char *suffix, char *out, size_t n);
 bool bed_has_file(const struct bed *b, uint64_t number, const char *suffix);
 void bed_wait_sealed(const struct bed *b, uint64_t number);
+void bed_unlink(const struct bed *b, const char *name);	/* below the directory; must be there */
 void bed_flip(const char *path, int64_t at);	/* one bit; negative: from the end */
 void bed_flip_bit(const char *path, int64_t at, int bit);
 int64_t bed_size(const char *path);

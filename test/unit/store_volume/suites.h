@@ -5,6 +5,9 @@
 
 Suite *record_suite(void);
 Suite *index_suite(void);
+Suite *manifest_suite(void);
+Suite *space_suite(void);
+Suite *replace_suite(void);
 Suite *idx_suite(void);
 Suite *volume_suite(void);
 Suite *seek_suite(void);
@@ -15,5 +18,11 @@ Suite *kill_suite(void);
 Suite *fault_suite(void);
 Suite *concurrent_suite(void);
 Suite *state_suite(void);
+Suite *verify_suite(void);
+Suite *scrub_suite(void);
+Suite *export_suite(void);
+Suite *keymap_suite(void);
+Suite *clean_suite(void);
+Suite *compact_suite(void);
 
 #endif

@@ -104,6 +104,10 @@ START_TEST(founding_is_repeated_after_a_crash)
 	bed_open(&bed, false);
 	bed_close(&bed);
 	write_file("0000000001.mdb", 0);
+	/* The manifest is written when the first segment is whole. */
+	expect_error(true, ERR_CORRUPT, "0000000001.mdb: is empty");
+	bed_unlink(&bed, "MANIFEST");
+	bed_unlink(&bed, "MANIFEST.copy");
 	bed_open(&bed, true);
 	bed_append(&bed, 0, 3, 100);
 	bed_check_all(&bed);
