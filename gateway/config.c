@@ -58,7 +58,6 @@ static enum err read_word(int argc, char **argv, int *i, struct word *w, struct 
 /* Checks the form of the whole command line before any file is opened. */
 static enum err scan_flags(int argc, char **argv, struct words *out, struct err_detail *d)
 {
-	bool has_data = false;
 	for (int i = 0; i < argc;) {
 		struct word w;
 		enum err e = read_word(argc, argv, &i, &w, d);
@@ -69,12 +68,6 @@ static enum err scan_flags(int argc, char **argv, struct words *out, struct err_
 			out->file = w.value;
 		} else if (w.at == CONFIG_SETTING__COUNT) {
 			out->print = true;
-		} else if (w.at == CONFIG_SETTING_data) {
-			if (has_data) {
-				return err_set(d, ERR_INVALID,
-					       "--data is given twice: there is one data directory");
-			}
-			has_data = true;
 		}
 	}
 	return ERR_OK;
@@ -110,6 +103,22 @@ static void variable_name(const char *setting, char out[VARIABLE_MAX])
 	}
 }
 
+/* Directories, with ':' between them. */
+static enum err take_dirs(struct config *c, enum config_setting at, const char *text,
+			  const char *origin, struct err_detail *d)
+{
+	enum err e = ERR_OK;
+	for (bool more = true; more && e == ERR_OK;) {
+		char dir[LIMIT_PATH + 1];
+		size_t n = strcspn(text, ":");
+		more = text[n] == ':';
+		(void)snprintf(dir, sizeof dir, "%.*s", (int)(n < LIMIT_PATH ? n : LIMIT_PATH), text);
+		e = config_set(c, at, dir, origin, d);
+		text += n + more;
+	}
+	return e;
+}
+
 static enum err take_environment(struct config *c, struct err_detail *d)
 {
 	for (int i = 0; i < CONFIG_SETTING__COUNT; i++) {
@@ -121,7 +130,9 @@ static enum err take_environment(struct config *c, struct err_detail *d)
 			continue;
 		}
 		(void)snprintf(origin, sizeof origin, "variable %s", name);
-		enum err e = config_set(c, (enum config_setting)i, value, origin, d);
+		enum err e = config_rows[i].kind == CONFIG_DIRS
+				     ? take_dirs(c, (enum config_setting)i, value, origin, d)
+				     : config_set(c, (enum config_setting)i, value, origin, d);
 		if (e != ERR_OK) {
 			err_wrap(d, "%s", name);
 			return e;
@@ -176,6 +187,20 @@ enum err config_advertise(const char *text, char *host, size_t host_size, uint16
 	return ERR_OK;
 }
 
+static enum err check_dirs(const struct config *c, struct err_detail *d)
+{
+	for (size_t i = 0; i < c->n_more_data; i++) {
+		bool is_twice = strcmp(c->more_data[i], c->data) == 0;
+		for (size_t k = 0; k < i; k++) {
+			is_twice = is_twice || strcmp(c->more_data[i], c->more_data[k]) == 0;
+		}
+		if (is_twice) {
+			return err_set(d, ERR_INVALID, "data: %s stands there twice", c->more_data[i]);
+		}
+	}
+	return ERR_OK;
+}
+
 /* What no single value shows. */
 static enum err check_whole(struct config *c, struct err_detail *d)
 {
@@ -186,7 +211,10 @@ static enum err check_whole(struct config *c, struct err_detail *d)
 	if ((*c->tls_cert == '\0') != (*c->tls_key == '\0')) {
 		return err_set(d, ERR_INVALID, "tls-cert and tls-key are needed together");
 	}
-	enum err e = check_plain(c, c->amqp, CONFIG_SETTING_amqp, d);
+	enum err e = check_dirs(c, d);
+	if (e == ERR_OK) {
+		e = check_plain(c, c->amqp, CONFIG_SETTING_amqp, d);
+	}
 	if (e == ERR_OK) {
 		e = check_plain(c, c->metrics, CONFIG_SETTING_metrics, d);
 	}
@@ -277,6 +305,7 @@ static void value_text(const struct config *c, const struct config_row *row, str
 {
 	const void *at = (const char *)c + row->offset;
 	char text[UNITS_TEXT];
+	uint64_t v;
 	switch (row->kind) {
 	case CONFIG_TEXT:
 	case CONFIG_HOST:
@@ -293,12 +322,21 @@ static void value_text(const struct config *c, const struct config_row *row, str
 		str_printf(out, "%u", *(const uint32_t *)at);
 		break;
 	case CONFIG_SIZE:
-		units_size_text(*(const uint64_t *)at, text);
-		str_add(out, text);
+		v = *(const uint64_t *)at;
+		units_size_text(v, text);
+		str_add(out, v == 0 && row->least == 0 ? "off" : text);
 		break;
 	case CONFIG_TIME:
-		units_ms_text(*(const uint32_t *)at, text);
-		str_add(out, text);
+	case CONFIG_AGE:
+		v = row->kind == CONFIG_TIME ? *(const uint32_t *)at : *(const uint64_t *)at;
+		units_ms_text(v, text);
+		str_add(out, v == 0 && row->least == 0 ? "off" : text);
+		break;
+	case CONFIG_DIRS:
+		str_add(out, c->data);
+		for (size_t i = 0; i < c->n_more_data; i++) {
+			str_printf(out, ":%s", c->more_data[i]);
+		}
 		break;
 	case CONFIG_HUBS:
 		print_hubs(c, out);
@@ -347,7 +385,7 @@ void config_fini(struct config *c)
 	for (int i = 0; i < CONFIG_SETTING__COUNT; i++) {
 		enum config_kind kind = config_rows[i].kind;
 		if (kind == CONFIG_TEXT || kind == CONFIG_HOST || kind == CONFIG_LISTEN ||
-		    kind == CONFIG_CHOICE) {
+		    kind == CONFIG_CHOICE || kind == CONFIG_DIRS) {
 			mem_free(*(char **)(void *)((char *)c + config_rows[i].offset));
 		}
 		mem_free(c->origin[i]);
@@ -356,5 +394,9 @@ void config_fini(struct config *c)
 		mem_free(c->hubs[i].groups);
 	}
 	mem_free(c->hubs);
+	for (size_t i = 0; i < c->n_more_data; i++) {
+		mem_free(c->more_data[i]);
+	}
+	mem_free(c->more_data);
 	*c = (struct config){0};
 }

@@ -8,7 +8,8 @@
  * start; no lower layer asks here.
  *
  * Hubs add up over the sources; a later one of the same name replaces the
- * earlier. Empty variables count as not set. "off" or "" as a listener means
+ * earlier. Data directories of one source add up: --data again and again, a list in
+ * the file, SLUICE_DATA separated by ':'. Empty variables count as not set. "off" or "" as a listener means
  * none. The file may also have the Event Hubs emulator's layout (UserConfig). */
 
 #include <stdbool.h>
@@ -35,7 +36,9 @@ enum config_setting {
 };
 
 struct config {
-	char *data;
+	char *data;		/* the first data directory */
+	char **more_data;	/* further ones, in order */
+	size_t n_more_data;
 	char *host;
 	char *node_host;
 	char *amqps;		/* "" = off */
@@ -53,6 +56,14 @@ struct config {
 	size_t n_hubs;
 	uint32_t shards;
 	uint64_t disk_reserve;
+	uint64_t max_disk;		/* 0: no bound */
+	uint64_t default_retention_ms;	/* 0: for ever */
+	uint32_t retention_check_ms;
+	uint64_t compaction_memory;
+	uint32_t tombstone_retention_ms;
+	uint64_t cleaner_rate;
+	uint32_t scrub_period_ms;	/* 0: never */
+	uint32_t export_interval_ms;
 	char *log_level;
 	char *log_format;	/* "text" or "json" */
 	uint32_t net_loops;	/* 0: one per core */

@@ -175,6 +175,25 @@ static enum err add_hubs(struct source *s, json_t *list, const struct hub_keys *
 	return ERR_OK;
 }
 
+/* A directory or a list of them. */
+static enum err read_dirs(struct source *s, enum config_setting at, json_t *v)
+{
+	char text[LIMIT_PATH];
+	size_t n = json_is_array(v) ? json_array_size(v) : 1;
+	enum err e = n > 0 ? ERR_OK : err_set(s->d, ERR_INVALID, "must not be empty");
+	for (size_t i = 0; i < n && e == ERR_OK; i++) {
+		const json_t *item = json_is_array(v) ? json_array_get(v, i) : v;
+		e = scalar_text(item, text, sizeof text, s->d);
+		if (e == ERR_OK) {
+			e = config_set(s->config, at, text, s->origin, s->d);
+		}
+		if (e != ERR_OK && json_is_array(v)) {
+			err_wrap(s->d, "[%zu]", i);
+		}
+	}
+	return e;
+}
+
 static enum err read_own_key(struct source *s, const char *key, json_t *v)
 {
 	char text[LIMIT_PATH];
@@ -189,6 +208,9 @@ static enum err read_own_key(struct source *s, const char *key, json_t *v)
 	}
 	if (json_is_null(v) && config_rows[at].kind == CONFIG_LISTEN) {
 		return config_set(s->config, at, "off", s->origin, s->d);
+	}
+	if (config_rows[at].kind == CONFIG_DIRS) {
+		return read_dirs(s, at, v);
 	}
 	enum err e = scalar_text(v, text, sizeof text, s->d);
 	return e != ERR_OK ? e : config_set(s->config, at, text, s->origin, s->d);

@@ -13,8 +13,10 @@ enum config_kind {
 	CONFIG_COUNT,	/* uint32_t */
 	CONFIG_SIZE,	/* uint64_t, bytes */
 	CONFIG_TIME,	/* uint32_t, ms */
+	CONFIG_AGE,	/* uint64_t, ms */
 	CONFIG_CHOICE,
 	CONFIG_HUBS,
+	CONFIG_DIRS,	/* data and more_data */
 };
 
 struct config_row {
@@ -33,7 +35,8 @@ extern const struct config_row config_rows[CONFIG_SETTING__COUNT];
 /* Finds a setting by its name; '_' counts as '-'. CONFIG_SETTING__COUNT: none. */
 enum config_setting config_find(const char *name, size_t n);
 
-/* Takes one value as text. ERR_INVALID with the reason only; the caller adds
+/* Takes one value as text. A directory with the origin of the last one is added to it,
+ * with another it replaces all. ERR_INVALID with the reason only; the caller adds
  * where it stood. ERR_NOMEM. */
 enum err config_set(struct config *c, enum config_setting at, const char *text,
 		    const char *origin, struct err_detail *d) MUST_CHECK;

@@ -143,7 +143,7 @@ static void bound_text(const struct config_row *row, uint64_t v, char out[UNITS_
 {
 	if (row->kind == CONFIG_SIZE) {
 		units_size_text(v, out);
-	} else if (row->kind == CONFIG_TIME) {
+	} else if (row->kind == CONFIG_TIME || row->kind == CONFIG_AGE) {
 		units_ms_text(v, out);
 	} else {
 		(void)snprintf(out, UNITS_TEXT, "%llu", (unsigned long long)v);
@@ -153,10 +153,14 @@ static void bound_text(const struct config_row *row, uint64_t v, char out[UNITS_
 static enum err set_number(struct config *c, const struct config_row *row, const char *text,
 			   struct err_detail *d)
 {
-	uint64_t v;
-	enum err e = row->kind == CONFIG_SIZE	? units_parse_size(text, &v, d)
-		     : row->kind == CONFIG_TIME ? units_parse_ms(text, &v, d)
-						: units_parse_count(text, &v, d);
+	uint64_t v = 0;
+	enum err e = ERR_OK;
+	if (row->kind == CONFIG_COUNT) {
+		e = units_parse_count(text, &v, d);
+	} else if (row->least != 0 || strcasecmp(text, "off") != 0) {
+		e = row->kind == CONFIG_SIZE ? units_parse_size(text, &v, d)
+					     : units_parse_ms(text, &v, d);
+	}
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -168,11 +172,51 @@ static enum err set_number(struct config *c, const struct config_row *row, const
 		return err_set(d, ERR_INVALID, "%.64s is outside %s to %s", text, least, most);
 	}
 	void *at = (char *)c + row->offset;
-	if (row->kind == CONFIG_SIZE) {
+	if (row->kind == CONFIG_SIZE || row->kind == CONFIG_AGE) {
 		*(uint64_t *)at = v;
 	} else {
 		*(uint32_t *)at = (uint32_t)v;
 	}
+	return ERR_OK;
+}
+
+static void drop_more_data(struct config *c)
+{
+	for (size_t i = 0; i < c->n_more_data; i++) {
+		mem_free(c->more_data[i]);
+	}
+	mem_free(c->more_data);
+	c->more_data = NULL;
+	c->n_more_data = 0;
+}
+
+/* One data directory, the first of its source or a further one. */
+static enum err add_dir(struct config *c, const struct config_row *row, const char *text,
+			bool is_first, struct err_detail *d)
+{
+	if (strlen(text) >= LIMIT_PATH) {
+		return err_set(d, ERR_INVALID, "longer than %d characters", LIMIT_PATH - 1);
+	}
+	if (is_first) {
+		drop_more_data(c);
+		return keep_text(c, row->offset, text);
+	}
+	if (*text == '\0') {
+		return err_set(d, ERR_INVALID, "a data directory has no name");
+	}
+	if (c->n_more_data + 1 == LIMIT_VOLUMES) {
+		return err_set(d, ERR_INVALID, "more than %d data directories", LIMIT_VOLUMES);
+	}
+	void *v = mem_realloc(c->more_data, (c->n_more_data + 1) * sizeof *c->more_data);
+	if (v == NULL) {
+		return ERR_NOMEM;
+	}
+	c->more_data = v;
+	c->more_data[c->n_more_data] = mem_strdup(text);
+	if (c->more_data[c->n_more_data] == NULL) {
+		return ERR_NOMEM;
+	}
+	c->n_more_data++;
 	return ERR_OK;
 }
 
@@ -241,10 +285,14 @@ enum err config_set(struct config *c, enum config_setting at, const char *text,
 	case CONFIG_COUNT:
 	case CONFIG_SIZE:
 	case CONFIG_TIME:
+	case CONFIG_AGE:
 		e = set_number(c, row, text, d);
 		break;
 	case CONFIG_HUBS:
 		e = set_hubs(c, text, d);
+		break;
+	case CONFIG_DIRS:
+		e = add_dir(c, row, text, c->origin[at] == NULL || strcmp(c->origin[at], origin) != 0, d);
 		break;
 	}
 	return e != ERR_OK ? e : keep_text(c, offsetof(struct config, origin) + at * sizeof(char *),

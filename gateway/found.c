@@ -54,8 +54,8 @@ static enum err make_root_policy(struct store *s, struct err_detail *d)
 	return e;
 }
 
-static enum err make_hub(struct store *s, const struct config_hub *want, bool exists,
-			 struct err_detail *d)
+static enum err make_hub(struct store *s, const struct config *c, const struct config_hub *want,
+			 bool exists, struct err_detail *d)
 {
 	struct store_command *op = MEM_NEW(struct store_command);
 	if (op == NULL) {
@@ -66,6 +66,8 @@ static enum err make_hub(struct store *s, const struct config_hub *want, bool ex
 		op->command.op = CATALOG_HUB_CREATE;
 		snprintf(op->command.hub, sizeof op->command.hub, "%s", want->name);
 		op->command.partitions = want->partitions != 0 ? want->partitions : PARTITIONS_DEFAULT;
+		op->command.has_retention = c->default_retention_ms != 0;
+		op->command.retention_ms = (int64_t)c->default_retention_ms;
 		e = command_wait(s, op, d);
 		if (e == ERR_OK) {
 			log_info("HUB-CREATED", "hub=%s partitions=%u", want->name,
@@ -92,7 +94,7 @@ enum err found_namespace(struct store *s, const struct config *c, struct err_det
 	}
 	for (size_t i = 0; i < c->n_hubs && e == ERR_OK; i++) {
 		bool exists = catalog_hub_find(cat, span_str(c->hubs[i].name)) != NULL;
-		e = make_hub(s, &c->hubs[i], exists, d);
+		e = make_hub(s, c, &c->hubs[i], exists, d);
 		if (e != ERR_OK) {
 			err_wrap(d, "hub %s", c->hubs[i].name);
 		}

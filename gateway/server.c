@@ -20,10 +20,12 @@
 #include "gateway/kafka/kafka.h"
 #include "gateway/net/stream.h"
 #include "gateway/net/tls.h"
+#include "gateway/wire/compact.h"
 
 enum {
 	HANDSHAKE_TIMEOUT_MS = 20000,	/* within the contract's 20 s to authorise */
 	HTTP_IDLE_MS = 120000,
+	CLOCK_DOUBT_MS = 600000,	/* long enough for somebody to set it right */
 	WATCH_INTERVAL_MS = 500,	/* how soon a changed key reaches the keys file */
 };
 
@@ -82,12 +84,23 @@ static enum err start_store(struct server *s, struct err_detail *d)
 	const struct config *c = s->config;
 	struct store_options o = {
 		.dir = c->data,
+		.more_dirs = (const char *const *)c->more_data,
+		.n_more_dirs = (uint32_t)c->n_more_data,
 		.shards = c->shards,
 		.node_id = 1,
 		.segment_max_bytes = c->segment_bytes,
 		.cache_bytes = c->cache_bytes,
 		.disk_reserve_bytes = c->disk_reserve,
 		.producer_expiry_ms = c->producer_expiry_ms,
+		.max_disk_bytes = c->max_disk,
+		.retention_check_ms = c->retention_check_ms,
+		.clock_doubt_ms = CLOCK_DOUBT_MS,
+		.compactor = &wire_compactor,
+		.tombstone_ms = c->tombstone_retention_ms,
+		.compaction_memory = c->compaction_memory,
+		.clean_rate = c->cleaner_rate,
+		.scrub_period_ms = c->scrub_period_ms,
+		.export_interval_ms = c->export_interval_ms,
 	};
 	enum err e = store_open(&o, &s->store, d);
 	if (e == ERR_OK) {
@@ -157,6 +170,8 @@ static enum err start_kafka(struct server *s, struct err_detail *d)
 		.max_inflated_bytes = c->max_inflated_bytes,
 		.max_fetch_bytes = c->kafka_max_fetch,
 		.auto_create = c->kafka_auto_create,
+		.segment_bytes = c->segment_bytes,
+		.tombstone_retention_ms = c->tombstone_retention_ms,
 		.idle_timeout_ms = c->kafka_idle_timeout_ms,
 	};
 	e = kafka_front_new(&kafka, &s->kafka);
@@ -176,6 +191,7 @@ static enum err start_fronts(struct server *s, struct err_detail *d)
 		.store = s->store,
 		.host = c->host,
 		.inflight_max_bytes = c->max_inflight_bytes,
+		.default_retention_ms = (int64_t)c->default_retention_ms,
 		.extra_key = c->emulator_key ? EMULATOR_KEY : NULL,
 	};
 	enum err e = core_new(&core, &s->core);

@@ -17,14 +17,14 @@ allowed() {
 	store/volume | store/catalog) echo "base store/types.h store/volume store/catalog" | sed "s#$1##" ;;
 	store/shard) echo "base store" ;;
 	store) echo "base store" ;;
-	gateway/wire) echo "base" ;;
+	gateway/wire) echo "base store/types.h" ;;
 	gateway/core) echo "base auth throttle store" ;;
 	gateway/net) echo "base" ;;
 	gateway/group) echo "base store" ;;
 	gateway/amqp) echo "base auth gateway/core gateway/net gateway/wire" ;;
 	gateway/http) echo "base auth gateway/core gateway/group gateway/net gateway/wire" ;;
 	gateway/kafka) echo "base auth gateway/core gateway/group gateway/net gateway/wire" ;;
-	gateway/cli) echo "base auth gateway/net/dial.h gateway/wire gateway/kafka/codec.h gateway/kafka/messages.h gateway/units.h gateway/config.h" ;;
+	gateway/cli) echo "base auth gateway/net/dial.h gateway/wire gateway/kafka/codec.h gateway/kafka/messages.h gateway/units.h gateway/config.h store/verify.h store/store.h store/backup_copy.h" ;;
 	gateway) echo "base auth store gateway" ;;
 	*) echo "?" ;;
 	esac

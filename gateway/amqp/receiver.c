@@ -51,6 +51,7 @@ struct amqp_receiver {
 	enum receiver_state state;
 	int64_t next_seq;		/* to be sent next */
 	int64_t fetched_seq;		/* from where `batches` were asked for */
+	int64_t end_seq;		/* the high watermark then */
 	struct store_batches batches;
 	uint32_t at;			/* of batches */
 	bool is_walking;		/* in batches.v[at], with one of these: */
@@ -125,6 +126,16 @@ static void on_seek_done(struct msg *m)
 	operation_back(r);
 }
 
+/* Nothing was read because nothing is left there: the partition now begins later, or
+ * ends here, or compaction left something only beyond where the read ended. */
+static bool is_overtaken(const struct amqp_receiver *r)
+{
+	struct store_position at;
+	store_partition_position(r->partition, &at);
+	return at.first_seq > r->next_seq || at.next_seq <= r->next_seq ||
+	       at.next_seq > r->end_seq;
+}
+
 static void on_read_done(struct msg *m)
 {
 	struct amqp_receiver *r = AMQP_OWNER(struct amqp_receiver, m, read.msg);
@@ -133,6 +144,12 @@ static void on_read_done(struct msg *m)
 	} else if (r->read.err != ERR_OK) {
 		store_batches_drop(&r->read.out);
 		amqp_link_fail(&r->link, r->read.err, NULL, "");
+	} else if (r->read.out.n == 0 && !is_overtaken(r)) {
+		/* What is below the high watermark is there. */
+		log_error("AMQP-READ-EMPTY", "conn=%llu entity=%s sequence=%lld",
+			  (unsigned long long)r->link.conn->id, log_quote(r->link.path),
+			  (long long)r->next_seq);
+		amqp_link_fail(&r->link, ERR_CORRUPT, NULL, "");
 	} else {
 		r->batches = r->read.out;	/* with its references */
 		r->read.out.n = 0;
@@ -191,12 +208,19 @@ static void start_watch(struct amqp_receiver *r)
 
 /* ---- what to send next -------------------------------------------------------- */
 
-/* More batches, at once (ERR_OK) or later (ERR_AGAIN). */
+/* More batches, at once (ERR_OK) or later (ERR_AGAIN). What retention overtook is
+ * passed over: reading goes on where the partition now begins. */
 static enum err fetch(struct amqp_receiver *r)
 {
 	if (r->state != RECEIVER_IDLE) {
 		return ERR_AGAIN;
 	}
+	struct store_position at;
+	store_partition_position(r->partition, &at);
+	if (r->next_seq < at.first_seq) {
+		r->next_seq = at.first_seq;
+	}
+	r->end_seq = at.next_seq;
 	enum err e = core_read_recent(r->reader, r->next_seq, READ_BYTES, &r->batches);
 	r->at = 0;
 	r->fetched_seq = r->next_seq;

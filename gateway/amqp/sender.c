@@ -156,6 +156,8 @@ static void reject(struct amqp_sender *s, pn_delivery_t *d, enum err e, const ch
 		pn_condition_t *c = pn_disposition_condition(pn_delivery_local(d));
 		pn_condition_set_name(c, condition);
 		pn_condition_set_description(c, text);
+		/* Empty, but there: the Python SDK waits for ever without it. */
+		(void)pn_data_put_map(pn_condition_info(c));
 		pn_delivery_update(d, PN_REJECTED);
 		pn_delivery_settle(d);
 	}
@@ -289,6 +291,9 @@ static void finish(struct amqp_sender *s, pn_delivery_t *d, struct span bytes)
 	buffer_drop(s);
 	if (e == ERR_OK) {
 		e = append(s, answer, &in, bytes.n);
+		if (e == ERR_INVALID) {
+			err_set(&text, e, "%s", CORE_NO_KEY);
+		}
 	}
 	if (e != ERR_OK) {
 		buf_drop(&in.batch);

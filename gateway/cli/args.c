@@ -3,9 +3,11 @@
 
 #include <poll.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "gateway/cli/cli_priv.h"
 #include "gateway/units.h"
 
@@ -64,6 +66,11 @@ static enum err take_option(struct cli_args *out, int argc, char **argv, int *i,
 			return err_set(d, ERR_INVALID, "more than %d properties", CLI_PROPERTIES_MAX);
 		}
 		out->property[out->n_properties++] = value;
+	} else if (at == CLI_DATA_DIRS) {
+		if (out->n_data_dirs == LIMIT_VOLUMES) {
+			return err_set(d, ERR_INVALID, "more than %d data directories", LIMIT_VOLUMES);
+		}
+		out->data_dirs[out->n_data_dirs++] = value;
 	} else if (out->v[at] != NULL) {
 		return err_set(d, ERR_INVALID, "--%s is given twice", options[at].name);
 	}
@@ -232,6 +239,44 @@ enum err cli_number(const struct cli_args *a, enum cli_option at, enum cli_kind 
 		err_wrap(d, "--%s", options[at].name);
 	}
 	return e;
+}
+
+enum err cli_dirs(const struct cli_args *a, struct cli_dirs *out, struct err_detail *d)
+{
+	*out = (struct cli_dirs){.n = (uint32_t)a->n_data_dirs};
+	memcpy(out->v, a->data_dirs, sizeof out->v);
+	const char *env = getenv("SLUICE_DATA");
+	if (out->n > 0) {
+		return ERR_OK;
+	}
+	if (env == NULL || *env == '\0') {
+		out->v[out->n++] = "./sluice-data";
+		return ERR_OK;
+	}
+	out->text = mem_strdup(env);
+	if (out->text == NULL) {
+		return err_set(d, ERR_NOMEM, "out of memory");
+	}
+	char *rest = out->text;
+	for (char *word = strsep(&rest, ":"); word != NULL; word = strsep(&rest, ":")) {
+		if (*word == '\0') {
+			continue;
+		}
+		if (out->n == LIMIT_VOLUMES) {
+			cli_dirs_fini(out);
+			return err_set(d, ERR_INVALID, "SLUICE_DATA: more than %d directories",
+				       LIMIT_VOLUMES);
+		}
+		out->v[out->n++] = word;
+	}
+	return ERR_OK;
+}
+
+void cli_dirs_fini(struct cli_dirs *dirs)
+{
+	mem_free(dirs->text);
+	dirs->text = NULL;
+	dirs->n = 0;
 }
 
 enum err cli_choice(const struct cli_args *a, enum cli_option at, const char *preset,

@@ -12,7 +12,7 @@ static const struct cli_command *const commands[] = {
 	&cli_hub_show,		&cli_hub_update,   &cli_hub_delete,    &cli_group_create,
 	&cli_group_list,	&cli_group_show,   &cli_group_delete, &cli_policy_create, &cli_policy_list,
 	&cli_policy_show,	&cli_policy_rotate, &cli_policy_delete, &cli_send,
-	&cli_receive,		&cli_bench,
+	&cli_receive,		&cli_bench,		&cli_verify,	      &cli_backup,	 &cli_restore,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands, NAME_COLUMN = 20 };
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 
 enum cli_option {
 #define OPTION(id, name, arg, help) CLI_##id,
@@ -39,6 +40,8 @@ struct cli_args {
 	const char *v[CLI_OPTION__COUNT];	/* NULL: not given; flags: "" */
 	const char *property[CLI_PROPERTIES_MAX];
 	size_t n_properties;
+	const char *data_dirs[LIMIT_VOLUMES];	/* DATA_DIRS, each */
+	size_t n_data_dirs;
 	const char *at[CLI_POSITIONAL_MAX];
 	int n;
 };
@@ -57,7 +60,7 @@ struct cli_command {
 extern const struct cli_command cli_connection_string, cli_token, cli_hub_create, cli_hub_list,
 	cli_hub_show, cli_hub_update, cli_hub_delete, cli_group_create, cli_group_list,
 	cli_group_show, cli_group_delete, cli_policy_create, cli_policy_list, cli_policy_show, cli_policy_rotate,
-	cli_policy_delete, cli_send, cli_receive, cli_bench;
+	cli_policy_delete, cli_send, cli_receive, cli_bench, cli_verify, cli_backup, cli_restore;
 
 /* Reads the words after the command's name. ERR_INVALID with a detail. *help is
  * set by --help anywhere. */
@@ -75,6 +78,16 @@ int cli_failed(const struct cli_args *a, const char *fmt, ...) PRINTF(2, 3);
 int cli_wrong(const struct cli_args *a, const char *fmt, ...) PRINTF(2, 3);
 /* The detail, or the error's own text. */
 int cli_failed_err(const struct cli_args *a, enum err e, const struct err_detail *d);
+
+/* Data directories: those given, else SLUICE_DATA's (several: with ':' between them),
+ * else ./sluice-data. */
+struct cli_dirs {
+	const char *v[LIMIT_VOLUMES];
+	uint32_t n;
+	char *text;	/* own: what some of v point into */
+};
+enum err cli_dirs(const struct cli_args *a, struct cli_dirs *out, struct err_detail *d) MUST_CHECK;
+void cli_dirs_fini(struct cli_dirs *dirs);
 
 enum cli_kind { CLI_COUNT_KIND, CLI_SIZE_KIND, CLI_MS_KIND };
 /* An option's number within bounds, or `preset` when it is not given.

@@ -1,6 +1,7 @@
 /* sluice hub create, list, show, update, delete */
 
 #include <inttypes.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "gateway/cli/manage.h"
@@ -17,19 +18,47 @@ static const char *created(const json_t *object, char out[CLOCK_ISO_MAX])
 	return out;
 }
 
+/* "7d", "for ever". */
+static const char *retention(const json_t *hub, char out[UNITS_TEXT])
+{
+	int64_t ms = cli_json_number(hub, "retentionMs");
+	if (ms <= 0) {
+		return "for ever";
+	}
+	units_ms_text((uint64_t)ms, out);
+	return out;
+}
+
+static const char *retention_bytes(const json_t *hub, char out[UNITS_TEXT])
+{
+	int64_t bytes = cli_json_number(hub, "retentionBytes");
+	if (bytes <= 0) {
+		return "no bound";
+	}
+	units_size_text((uint64_t)bytes, out);
+	return out;
+}
+
 static void show_list(const json_t *answer)
 {
-	struct cli_table t = {.columns = 4};
+	struct cli_table t = {.columns = 7};
 	char iso[CLOCK_ISO_MAX];
+	char text[UNITS_TEXT];
 	size_t i;
 	json_t *hub;
 	cli_table_add(&t, "NAME");
 	cli_table_add(&t, "PARTITIONS");
+	cli_table_add(&t, "CLEANUP");
+	cli_table_add(&t, "RETENTION");
+	cli_table_add(&t, "RETENTION BYTES");
 	cli_table_add(&t, "GROUPS");
 	cli_table_add(&t, "CREATED");
 	json_array_foreach(cli_json_list(answer, "hubs"), i, hub) {
 		cli_table_add(&t, "%s", cli_json_text(hub, "name"));
 		cli_table_add(&t, "%" PRId64, cli_json_number(hub, "partitions"));
+		cli_table_add(&t, "%s", cli_json_text(hub, "cleanup"));
+		cli_table_add(&t, "%s", retention(hub, text));
+		cli_table_add(&t, "%s", retention_bytes(hub, text));
 		cli_table_add(&t, "%zu", json_array_size(json_object_get(hub, "groups")));
 		cli_table_add(&t, "%s", created(hub, iso));
 	}
@@ -54,6 +83,13 @@ static void show_partitions(const json_t *hub)
 		char size[UNITS_TEXT];
 		units_size_text((uint64_t)cli_json_number(p, "bytes"), size);
 		cli_table_add(&t, "%" PRId64, cli_json_number(p, "partition"));
+		if (json_is_true(json_object_get(p, "offline"))) {
+			cli_table_add(&t, "offline");
+			cli_table_add(&t, "-");
+			cli_table_add(&t, "-");
+			cli_table_add(&t, "-");
+			continue;
+		}
 		cli_table_add(&t, "%" PRId64, cli_json_number(p, "beginSequenceNumber"));
 		cli_table_add(&t, "%" PRId64, cli_json_number(p, "nextSequenceNumber"));
 		cli_table_add(&t, "%s", size);
@@ -67,12 +103,19 @@ static void show_one(const json_t *hub)
 {
 	struct cli_table t = {.columns = 2};
 	char iso[CLOCK_ISO_MAX];
+	char text[UNITS_TEXT];
 	size_t i;
 	json_t *group;
 	cli_table_add(&t, "name");
 	cli_table_add(&t, "%s", cli_json_text(hub, "name"));
 	cli_table_add(&t, "partitions");
 	cli_table_add(&t, "%" PRId64, cli_json_number(hub, "partitions"));
+	cli_table_add(&t, "cleanup");
+	cli_table_add(&t, "%s", cli_json_text(hub, "cleanup"));
+	cli_table_add(&t, "retention");
+	cli_table_add(&t, "%s", retention(hub, text));
+	cli_table_add(&t, "retention bytes");
+	cli_table_add(&t, "%s", retention_bytes(hub, text));
 	cli_table_add(&t, "created");
 	cli_table_add(&t, "%s", created(hub, iso));
 	json_array_foreach(json_object_get(hub, "groups"), i, group) {
@@ -97,6 +140,25 @@ static int call(const struct cli_args *a, const char *method, const json_t *body
 	return status;
 }
 
+/* A bound; "off" is null, no bound. */
+static enum err add_bound(const struct cli_args *a, enum cli_option at, enum cli_kind kind,
+			  const char *member, json_t *body, struct err_detail *d)
+{
+	if (!cli_has(a, at)) {
+		return ERR_OK;
+	}
+	if (strcasecmp(a->v[at], "off") == 0) {
+		(void)json_object_set_new(body, member, json_null());
+		return ERR_OK;
+	}
+	uint64_t v;
+	enum err e = cli_number(a, at, kind, 1, INT64_MAX, 0, &v, d);
+	if (e == ERR_OK) {
+		(void)json_object_set_new(body, member, json_integer((json_int_t)v));
+	}
+	return e;
+}
+
 /* The members for the options that are given. */
 static enum err make_body(const struct cli_args *a, json_t *body, struct err_detail *d)
 {
@@ -104,6 +166,19 @@ static enum err make_body(const struct cli_args *a, json_t *body, struct err_det
 	enum err e = cli_number(a, CLI_PARTITIONS, CLI_COUNT_KIND, 1, LIMIT_PARTITIONS, 0, &v, d);
 	if (e == ERR_OK && cli_has(a, CLI_PARTITIONS)) {
 		(void)json_object_set_new(body, "partitions", json_integer((json_int_t)v));
+	}
+	if (e == ERR_OK) {
+		e = add_bound(a, CLI_RETENTION, CLI_MS_KIND, "retentionMs", body, d);
+	}
+	if (e == ERR_OK) {
+		e = add_bound(a, CLI_RETENTION_BYTES, CLI_SIZE_KIND, "retentionBytes", body, d);
+	}
+	if (e == ERR_OK && cli_has(a, CLI_CLEANUP)) {
+		const char *cleanup;
+		e = cli_choice(a, CLI_CLEANUP, NULL, &cleanup, d);
+		if (e == ERR_OK) {
+			(void)json_object_set_new(body, "cleanup", json_string(cleanup));
+		}
 	}
 	return e;
 }
@@ -129,8 +204,10 @@ static int run_create(const struct cli_args *a)
 
 static int run_update(const struct cli_args *a)
 {
-	if (!cli_has(a, CLI_PARTITIONS)) {
-		return cli_wrong(a, "--partitions is missing");
+	if (!cli_has(a, CLI_PARTITIONS) && !cli_has(a, CLI_RETENTION) &&
+	    !cli_has(a, CLI_RETENTION_BYTES) && !cli_has(a, CLI_CLEANUP)) {
+		return cli_wrong(a, "nothing to change: give --partitions, --retention, "
+				 "--retention-bytes or --cleanup");
 	}
 	return change(a, "PATCH");
 }
@@ -150,11 +227,18 @@ static int run_delete(const struct cli_args *a)
 	return call(a, "DELETE", NULL, NULL);
 }
 
-#define HUB_OPTIONS (CLI_CONNECT | CLI_BIT(JSON) | CLI_BIT(PARTITIONS))
+#define HUB_OPTIONS                                                                                \
+	(CLI_CONNECT | CLI_BIT(JSON) | CLI_BIT(PARTITIONS) | CLI_BIT(RETENTION) |                  \
+	 CLI_BIT(RETENTION_BYTES) | CLI_BIT(CLEANUP))
+#define HUB_MORE                                                                                   \
+	"Without --retention events are kept for ever, or as serve --default-retention says.\n"     \
+	"--retention and --retention-bytes count where old events are deleted; --cleanup compact\n"  \
+	"keeps the newest event of each key: a Kafka record's key, or an event's partition key,\n"   \
+	"without which sends are then refused."
 
 const struct cli_command cli_hub_create = {
 	.name = "hub create", .operands = "H", .least = 1, .most = 1,
-	.summary = "Make an event hub", .options = HUB_OPTIONS, .run = run_create,
+	.summary = "Make an event hub", .more = HUB_MORE, .options = HUB_OPTIONS, .run = run_create,
 };
 const struct cli_command cli_hub_list = {
 	.name = "hub list", .operands = "", .summary = "List the event hubs",
@@ -167,7 +251,7 @@ const struct cli_command cli_hub_show = {
 };
 const struct cli_command cli_hub_update = {
 	.name = "hub update", .operands = "H", .least = 1, .most = 1,
-	.summary = "Change an event hub", .options = HUB_OPTIONS, .run = run_update,
+	.summary = "Change an event hub", .more = HUB_MORE, .options = HUB_OPTIONS, .run = run_update,
 };
 const struct cli_command cli_hub_delete = {
 	.name = "hub delete", .operands = "H", .least = 1, .most = 1,

@@ -44,6 +44,7 @@ static enum err connect_to(struct cli_http *h, struct err_detail *d)
 		.port = h->target->https_port,
 		.tls = true,
 		.ca_file = *h->target->ca != '\0' ? h->target->ca : NULL,
+		.timeout_ms = h->target->timeout_ms,
 	};
 	h->have = 0;
 	enum err e = net_dial_open(&o, &h->dial, d);

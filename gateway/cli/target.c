@@ -255,6 +255,20 @@ static void ca_of_data(struct cli_target *t, const char *dir)
 	}
 }
 
+/* The server's variable may name several, with ':' between them: the first holds the
+ * keys. NULL: it names none. */
+static const char *first_dir(char *out, size_t size)
+{
+	const char *all = not_empty(getenv("SLUICE_DATA"));
+	size_t n = all != NULL ? strcspn(all, ":") : 0;
+	if (n == 0 || n >= size) {
+		return all;
+	}
+	memcpy(out, all, n);
+	out[n] = '\0';
+	return out;
+}
+
 static enum err split_kafka(const struct cli_args *a, struct cli_target *out, struct err_detail *d)
 {
 	enum err e = cli_split_address(a->v[CLI_KAFKA], out->kafka_host, sizeof out->kafka_host,
@@ -272,6 +286,7 @@ enum err cli_target_find(const struct cli_args *a, const char *policy, struct cl
 	const char *dir = a->v[CLI_DATA];
 	const char *env = not_empty(getenv("SLUICE_CONNECTION_STRING"));
 	const char *where = "--connection-string";
+	char first[LIMIT_PATH];
 	*out = (struct cli_target){.amqp_port = PORT_AMQPS,
 				   .https_port = PORT_HTTPS,
 				   .kafka_port = PORT_KAFKA,
@@ -283,7 +298,7 @@ enum err cli_target_find(const struct cli_args *a, const char *policy, struct cl
 		where = "SLUICE_CONNECTION_STRING";
 	}
 	if (dir == NULL) {
-		dir = not_empty(getenv("SLUICE_DATA"));
+		dir = first_dir(first, sizeof first);
 		dir = dir != NULL ? dir : "./sluice-data";
 	}
 	enum err e = given != NULL ? from_connstr(out, given, where, d)

@@ -30,6 +30,7 @@ struct cli_target {
 	bool kafka_tls;
 	bool kafka_sasl;
 	char ca[LIMIT_PATH];		/* "" = the system's */
+	int timeout_ms;			/* of each answer of the management API; 0: 30 s */
 };
 
 /* `policy` picks a policy of the data directory's keys file; NULL: the first that

@@ -60,6 +60,7 @@ enum err core_new(const struct core_options *o, struct core **out)
 	c->host = mem_strdup(o->host);
 	c->extra_key = o->extra_key != NULL ? mem_strdup(o->extra_key) : NULL;
 	c->readers = core_registry_new();
+	c->default_retention_ms = o->default_retention_ms;
 	c->auth = (struct auth_source){.find = find_policies, .ctx = c};
 	lock_init(&c->producer_ids.lock);
 	budget_init(&c->inflight, o->inflight_max_bytes);
@@ -111,8 +112,18 @@ const struct catalog *core_catalog(struct core *c)
 	return store_catalog(c->store);
 }
 
+int64_t core_default_retention(const struct core *c)
+{
+	return c->default_retention_ms;
+}
+
 void core_command(struct core *c, struct store_command *op)
 {
+	struct catalog_command *cmd = &op->command;
+	if (cmd->op == CATALOG_HUB_CREATE && !cmd->has_retention && c->default_retention_ms > 0) {
+		cmd->has_retention = true;
+		cmd->retention_ms = c->default_retention_ms;
+	}
 	store_command(c->store, op);
 }
 
@@ -126,7 +137,7 @@ enum err core_position(struct core *c, uint32_t hub_id, uint32_t partition,
 	}
 	store_partition_position(p, out);
 	store_partition_drop(&p);
-	return out->deleted ? ERR_NOT_FOUND : ERR_OK;
+	return out->deleted ? ERR_NOT_FOUND : out->is_offline ? ERR_OFFLINE : ERR_OK;
 }
 
 void core_offset_text(int64_t seq, char out[32])

@@ -29,6 +29,7 @@ struct core_options {
 	/* A further key that RootManageSharedAccessKey accepts while this process
 	 * runs (the emulator's, for its users); NULL: none. */
 	const char *extra_key;
+	int64_t default_retention_ms;	/* of hubs made without saying so; 0: for ever */
 };
 
 enum err core_new(const struct core_options *o, struct core **out) MUST_CHECK;
@@ -106,12 +107,15 @@ struct core_append {
 };
 /* Routes: the address's partition; else the key's; else round robin. ERR_OK: done
  * will run (call core_append_done first in it). Otherwise nothing was taken and
- * done will not run: ERR_BUSY, ERR_NOT_FOUND, ERR_INVALID (key given together
- * with a partition address is allowed and kept). */
+ * done will not run: ERR_BUSY, ERR_NOT_FOUND, ERR_INVALID: the hub is compacted and
+ * events of AMQP or HTTPS came without a key (CORE_NO_KEY tells it to the client). A
+ * key given together with a partition address is allowed and kept. */
 enum err core_append(struct core_sender *s, struct core_append *a) MUST_CHECK;
 /* The same into partition `partition` of the sender's hub. */
 enum err core_append_at(struct core_sender *s, uint32_t partition,
 			struct core_append *a) MUST_CHECK;
+#define CORE_NO_KEY \
+	"The event hub is compacted, so its events need a partition key, and this one has none."
 /* Gives back what the append held and counts it; returns its error. */
 enum err core_append_done(struct core_append *a);
 
@@ -174,7 +178,8 @@ enum err core_readers_list(struct core *c, uint32_t hub_id, struct core_reader_i
 			   size_t *n) MUST_CHECK;
 
 /* Where to begin. ERR_OK: *seq is set; ERR_AGAIN: it needs a store_seek (by
- * time): start core_seek; ERR_INVALID with Event Hubs' text: a bad offset. */
+ * time): start core_seek; ERR_INVALID with Event Hubs' text: a bad offset;
+ * ERR_OFFLINE. */
 enum err core_start_at(struct core_reader *r, const struct core_start *from, int64_t *seq,
 		       struct err_detail *d) MUST_CHECK;
 void core_seek(struct core_reader *r, struct store_seek *op);	/* partition is filled in */
@@ -193,6 +198,8 @@ enum err core_fetch_recent(struct core *c, struct store_partition *p, int64_t fr
 void core_fetch(struct core *c, struct store_read *op);
 void core_fetch_seek(struct core *c, struct store_seek *op);
 void core_fetch_watch(struct core *c, struct store_watch *w);
+/* As store_trim; whoever asks has checked the right to manage the hub. */
+void core_trim(struct core *c, struct store_trim *op);
 
 /* ---- producer ids ----------------------------------------------------------- */
 
@@ -212,13 +219,16 @@ void core_offset_text(int64_t seq, char out[32]);
 
 /* ---- facts ---------------------------------------------------------------- */
 
-/* ERR_NOT_FOUND. */
+/* ERR_NOT_FOUND, ERR_OFFLINE. */
 enum err core_position(struct core *c, uint32_t hub_id, uint32_t partition,
 		       struct store_position *out) MUST_CHECK;
 /* One reference; give back with catalog_drop. */
 const struct catalog *core_catalog(struct core *c);
-/* Catalogue change, see store_command. */
+/* Catalogue change, see store_command. A hub made without a retention time gets the
+ * default one. */
 void core_command(struct core *c, struct store_command *op);
+/* Retention time of hubs made without one; 0: for ever. */
+int64_t core_default_retention(const struct core *c);
 
 /* ---- texts ---------------------------------------------------------------- */
 

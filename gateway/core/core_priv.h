@@ -24,6 +24,7 @@ struct core {
 	struct store *store;
 	char *host;
 	char *extra_key;	/* NULL: none */
+	int64_t default_retention_ms;
 	struct budget inflight;
 	struct auth_source auth;
 	struct core_registry *readers;

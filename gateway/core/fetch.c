@@ -1,4 +1,4 @@
-/* Reading for front ends whose groups do not own partitions by level. */
+/* Reading, and ending what is read, for front ends whose groups do not own partitions by level. */
 
 #include "gateway/core/core_priv.h"
 
@@ -27,4 +27,9 @@ void core_fetch_seek(struct core *c, struct store_seek *op)
 void core_fetch_watch(struct core *c, struct store_watch *w)
 {
 	store_watch(c->store, w);
+}
+
+void core_trim(struct core *c, struct store_trim *op)
+{
+	store_trim(c->store, op);
 }

@@ -317,6 +317,9 @@ enum err core_start_at(struct core_reader *r, const struct core_start *from, int
 {
 	struct store_position pos;
 	store_partition_position(r->partition, &pos);
+	if (pos.is_offline) {
+		return err_set(d, ERR_OFFLINE, "%s", err_text(ERR_OFFLINE));	/* its numbers say nothing */
+	}
 	int64_t wanted = 0;
 	const char *what = "sequence number";
 	char text[32];

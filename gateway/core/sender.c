@@ -8,6 +8,7 @@
 #include "base/keyhash.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "gateway/core/cleanup.h"
 #include "gateway/core/core.h"
 #include "gateway/core/core_priv.h"
 #include "throttle/throttle.h"
@@ -23,6 +24,7 @@ struct core_sender {
 	uint32_t next;		/* round robin */
 	uint32_t n_parts;
 	struct store_partition **parts;
+	bool needs_keys;	/* the hub is compacted */
 	int64_t refreshed_ns;
 };
 
@@ -32,6 +34,7 @@ static enum err refresh(struct core_sender *s, int64_t now_ns)
 	const struct catalog *cat = core_catalog(s->core);
 	const struct catalog_hub *hub = catalog_hub_by_id(cat, s->hub_id);
 	uint32_t n = hub != NULL ? hub->partitions : 0;
+	s->needs_keys = hub != NULL && core_cleanup_compacts(hub->cleanup);
 	catalog_drop(&cat);
 	if (n == 0) {
 		return ERR_NOT_FOUND;
@@ -126,6 +129,10 @@ static enum err append(struct core_sender *s, int64_t partition, struct core_app
 	}
 	if (partition >= s->n_parts) {
 		return ERR_NOT_FOUND;
+	}
+	/* Records of Kafka's batches have keys of their own, which were checked. */
+	if (s->needs_keys && a->op.key_len == 0 && a->op.encoding == BATCH_AMQP) {
+		return ERR_INVALID;
 	}
 	uint32_t at = partition >= 0 ? (uint32_t)partition : route(s, a);
 	a->op.partition = store_partition_hold(s->parts[at]);

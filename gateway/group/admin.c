@@ -95,7 +95,7 @@ void groups_describe(struct groups *g, struct groups_op *op)
 		struct span name = d->group;
 		*d = (struct groups_description){
 			.group = name,
-			.code = groups_name_check(name),
+			.code = groups_name_check(g, name),
 			.state = group_state_name(GROUP_DEAD),
 			.protocol_type = span_str(""),
 			.protocol = span_str(""),
@@ -142,7 +142,7 @@ void groups_delete(struct groups *g, struct groups_op *op)
 	for (; op->at < op->u.describe.n_groups; op->at++) {
 		struct groups_description *d = &op->u.describe.groups[op->at];
 		struct groups_entry *e = groups_find(g, d->group);
-		d->code = groups_name_check(d->group);
+		d->code = groups_name_check(g, d->group);
 		if (g->is_stopping) {
 			d->code = GROUP_NOT_COORDINATOR;
 		} else if (d->code != GROUP_OK) {

@@ -120,7 +120,7 @@ void groups_wait(struct groups_entry *e, struct groups_op *op);
 void groups_settle(struct groups_entry *e);
 /* Nothing of it is worth keeping. */
 bool groups_is_nothing(const struct groups_entry *e);
-int16_t groups_name_check(struct span name);
+int16_t groups_name_check(const struct groups *g, struct span name);
 
 /* ---- writes (serve.c) -------------------------------------------------------------- */
 

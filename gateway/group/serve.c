@@ -34,9 +34,14 @@ void groups_refuse(struct groups *g, struct groups_op *op, int16_t code)
 	groups_answer(g, op);
 }
 
-int16_t groups_name_check(struct span name)
+/* Of a group whose volume cannot be used nothing is known. Were it taken for a new one,
+ * its members would be told that nothing is committed and begin anew. */
+int16_t groups_name_check(const struct groups *g, struct span name)
 {
-	return name.n == 0 || name.n > GROUPS_NAME_MAX ? GROUP_INVALID_ID : GROUP_OK;
+	const struct store *s = g->options.store;
+	return name.n == 0 || name.n > GROUPS_NAME_MAX		? GROUP_INVALID_ID
+	       : store_shard_is_out(s, store_shard_of(s, name)) ? GROUP_NOT_COORDINATOR
+								: GROUP_OK;
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */
@@ -329,7 +334,7 @@ void groups_settle(struct groups_entry *e)
 
 static void serve_one_group(struct groups *g, struct groups_op *op)
 {
-	int16_t code = groups_name_check(op->group);
+	int16_t code = groups_name_check(g, op->group);
 	if (code != GROUP_OK) {
 		groups_refuse(g, op, code);
 		return;

@@ -251,6 +251,10 @@ bool http_policy_rotate(struct http_request *r);
 void http_policy_rotated(struct http_request *r);
 bool http_policy_delete(struct http_request *r);
 void http_deleted(struct http_request *r);	/* 204 */
+bool http_backup_begin(struct http_request *r);		/* manage_backup.c */
+void http_backup_begun(struct http_request *r);
+bool http_backup_renew(struct http_request *r);
+bool http_backup_end(struct http_request *r);
 
 /* ---- waiting --------------------------------------------------------------- */
 

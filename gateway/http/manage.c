@@ -70,7 +70,8 @@ static void put_position(struct http_request *r, uint32_t partition, const struc
 		   ",\"nextSequenceNumber\":%" PRId64 ",\"lastEnqueuedTime\":",
 		   partition > 0 ? "," : "", partition, at->first_seq, at->next_seq);
 	http_time_put(at->last_enqueued_ms, &r->reply);
-	str_printf(&r->reply, ",\"bytes\":%" PRIu64 "}", at->bytes);
+	str_printf(&r->reply, ",\"bytes\":%" PRIu64 ",\"offline\":%s}", at->bytes,
+		   at->is_offline ? "true" : "false");
 }
 
 static void put_hub(struct http_request *r, int status, bool with_positions)
@@ -87,8 +88,9 @@ static void put_hub(struct http_request *r, int status, bool with_positions)
 		for (uint32_t i = 0; i < hub->partitions; i++) {
 			struct store_position at = {0};
 			/* One that is still being made has no positions yet. */
-			if (core_position(r->front->core, hub->id, i, &at) != ERR_OK) {
-				at = (struct store_position){0};
+			enum err e = core_position(r->front->core, hub->id, i, &at);
+			if (e != ERR_OK) {
+				at = (struct store_position){.is_offline = e == ERR_OFFLINE};
 			}
 			put_position(r, i, &at);
 		}

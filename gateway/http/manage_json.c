@@ -6,6 +6,7 @@
 
 #include "auth/policy.h"
 #include "base/clock.h"
+#include "gateway/core/cleanup.h"
 #include "gateway/http/json.h"
 
 /* Reads one member of an object into `target`. False: its name is not known. */
@@ -50,14 +51,49 @@ static int64_t read_whole(struct http_json *j, int64_t least, int64_t most)
 
 /* ---- hubs -------------------------------------------------------------------- */
 
+/* A bound from 1 up; 0 stands for null, no bound. */
+static int64_t read_bound(struct http_json *j)
+{
+	if (http_json_peek(j) == HTTP_JSON_NULL) {
+		(void)http_json_skip(j);
+		return 0;
+	}
+	struct http_json_number n = http_json_number(j);
+	if (j->err == ERR_OK && (!n.is_int || n.i < 1)) {
+		http_json_fail(j, "a whole number from 1 up is expected here, or null for no bound");
+	}
+	return n.i;
+}
+
+static void read_cleanup(struct http_json *j, struct str *text, struct catalog_command *cmd)
+{
+	http_json_string(j, text);
+	if (j->err != ERR_OK) {
+		return;
+	}
+	enum err e = core_cleanup_parse(span_of(text->p, text->len), &cmd->cleanup);
+	if (e != ERR_OK) {
+		http_json_fail(j, "cleanup is \"delete\", \"compact\" or \"compact,delete\"");
+	}
+	cmd->has_cleanup = true;
+}
+
 static bool hub_member(struct http_json *j, struct span name, struct str *text, void *target)
 {
 	struct catalog_command *cmd = target;
-	(void)text;
-	if (!span_eq_str(name, "partitions")) {
+	if (span_eq_str(name, "partitions")) {
+		cmd->partitions = (uint32_t)read_whole(j, 1, LIMIT_PARTITIONS);
+	} else if (span_eq_str(name, "retentionMs")) {
+		cmd->has_retention = true;
+		cmd->retention_ms = read_bound(j);
+	} else if (span_eq_str(name, "retentionBytes")) {
+		cmd->has_retention_bytes = true;
+		cmd->retention_bytes = (uint64_t)read_bound(j);
+	} else if (span_eq_str(name, "cleanup")) {
+		read_cleanup(j, text, cmd);
+	} else {
 		return false;
 	}
-	cmd->partitions = (uint32_t)read_whole(j, 1, LIMIT_PARTITIONS);
 	return true;
 }
 
@@ -77,11 +113,24 @@ void http_time_put(int64_t ms, struct str *out)
 	str_printf(out, "\"%s\"", text);
 }
 
+/* A bound, or null for none. */
+static void bound_put(const char *name, uint64_t v, struct str *out)
+{
+	if (v == 0) {
+		str_printf(out, ",\"%s\":null", name);
+	} else {
+		str_printf(out, ",\"%s\":%" PRIu64, name, v);
+	}
+}
+
 void http_hub_put(const struct catalog_hub *hub, struct str *out)
 {
 	str_add(out, "{\"name\":");
 	http_json_put(out, span_str(hub->name));
-	str_printf(out, ",\"partitions\":%" PRIu32 ",\"createdAt\":", hub->partitions);
+	str_printf(out, ",\"partitions\":%" PRIu32, hub->partitions);
+	bound_put("retentionMs", hub->retention_ms > 0 ? (uint64_t)hub->retention_ms : 0, out);
+	bound_put("retentionBytes", hub->retention_bytes, out);
+	str_printf(out, ",\"cleanup\":\"%s\",\"createdAt\":", core_cleanup_text(hub->cleanup));
 	http_time_put(hub->created_ms, out);
 	str_add(out, ",\"updatedAt\":");
 	http_time_put(hub->updated_ms, out);

@@ -8,7 +8,9 @@
 
 enum { HTTP_PARTITIONS_DEFAULT = 4 };
 
-/* {"partitions": n}; an empty body is {}. Sets only the fields given. ERR_INVALID, ERR_NOMEM. */
+/* {"partitions": n, "retentionMs": n or null, "retentionBytes": n or null, "cleanup":
+ * "delete" | "compact" | "compact,delete"}; null: for ever, no bound; an empty body is
+ * {}. Sets only the fields given. ERR_INVALID, ERR_NOMEM. */
 enum err http_hub_body(struct span body, struct catalog_command *cmd, struct err_detail *d) MUST_CHECK;
 /* {"rights": ["send", ...]} or {"rights": "send,..."}. ERR_INVALID, ERR_NOMEM. */
 enum err http_policy_body(struct span body, unsigned *rights, struct err_detail *d) MUST_CHECK;

@@ -72,6 +72,13 @@ static const struct http_route routes[] = {
 	 http_policy_delete, http_deleted},
 	{V1 "/policies/{}/rotate", HTTP_POST, MAIN, HTTP_NAMESPACE, AUTH_MANAGE, true, SMALL,
 	 http_policy_rotate, http_policy_rotated},
+
+	{V1 "/backups", HTTP_POST, MAIN, HTTP_NAMESPACE, AUTH_MANAGE, true, SMALL,
+	 http_backup_begin, http_backup_begun},
+	{V1 "/backups/{}", HTTP_PUT, MAIN, HTTP_NAMESPACE, AUTH_MANAGE, true, SMALL,
+	 http_backup_renew, NULL},
+	{V1 "/backups/{}", HTTP_DELETE, MAIN, HTTP_NAMESPACE, AUTH_MANAGE, true, SMALL,
+	 http_backup_end, NULL},
 };
 
 static const struct {

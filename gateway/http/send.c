@@ -180,9 +180,10 @@ bool http_send(struct http_request *r)
 	if (e != ERR_OK) {
 		/* Of a refused one the core counts only that it came, or was throttled. */
 		if (e != ERR_BUSY) {
-			metric_inc(e == ERR_NOT_FOUND ? METRIC_ERRORS_USER : METRIC_ERRORS_SERVER);
+			bool is_users = e == ERR_NOT_FOUND || e == ERR_INVALID;
+			metric_inc(is_users ? METRIC_ERRORS_USER : METRIC_ERRORS_SERVER);
 		}
-		http_wait_end(&s->wait, e, NULL);
+		http_wait_end(&s->wait, e, e == ERR_INVALID ? CORE_NO_KEY : NULL);
 		send_free(s);
 	}
 	return false;

@@ -51,6 +51,17 @@ static inline enum kafka_code kafka_partition_find(const struct kafka_conn *c,
 	return *out != NULL ? KAFKA_NONE : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
 }
 
+/* Where a partition stands, KAFKA_NONE, 3, or 56: the numbers of one whose volume
+ * cannot be used say nothing, and must not make clients begin anew. */
+static inline enum kafka_code kafka_partition_position(struct store_partition *p,
+						       struct store_position *out)
+{
+	store_partition_position(p, out);
+	return out->deleted	 ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION
+	       : out->is_offline ? KAFKA_STORAGE_ERROR
+				 : KAFKA_NONE;
+}
+
 /* Zeroed; n may be 0. NULL: kafka_fail was called. */
 static inline void *kafka_alloc_array(struct kafka_request *r, size_t n, size_t size)
 {

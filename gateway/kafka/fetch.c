@@ -40,11 +40,12 @@ static void begin_part(struct kafka_request *r, struct fetch_part *part,
 	}
 	struct store_position at = {.deleted = true};
 	if (code == KAFKA_NONE) {
-		store_partition_position(part->partition, &at);
-		code = at.deleted ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION
-				  : kafka_epoch_check(part->ask->current_leader_epoch);
+		code = kafka_partition_position(part->partition, &at);
 	}
-	if (!at.deleted) {
+	if (code == KAFKA_NONE) {
+		code = kafka_epoch_check(part->ask->current_leader_epoch);
+	}
+	if (!at.deleted && !at.is_offline) {
 		answer->high_watermark = at.next_seq;
 		answer->last_stable_offset = at.next_seq;
 		answer->log_start_offset = at.first_seq;

@@ -55,6 +55,7 @@ struct fetch_read {
 	struct store_read op;
 	struct kafka_request *r;
 	struct fetch_part *part;
+	int64_t end_seq; /* the high watermark when it began */
 };
 
 struct fetch {

@@ -10,6 +10,8 @@
 #include "gateway/kafka/fetch.h"
 #include "gateway/wire/to_kafka.h"
 
+enum { AT_COUNT = 57 };	/* in a batch's head, base/batch.h */
+
 void fetch_unread_add(struct fetch *f, struct fetch_part *part)
 {
 	part->state = FETCH_UNREAD;
@@ -134,7 +136,9 @@ static void keep(struct fetch *f, struct fetch_part *part, const struct store_ba
 	part->bytes += h->bytes.n;
 	int64_t after = b->base_seq + b->count;
 	int64_t first = b->base_seq > part->at ? b->base_seq : part->at;
-	f->events += (uint64_t)(after - first);
+	/* After compaction there are fewer than the span of offsets. */
+	uint64_t records = (uint64_t)(int32_t)get_u32(h->bytes.p + AT_COUNT);
+	f->events += records < (uint64_t)(after - first) ? records : (uint64_t)(after - first);
 	part->at = after;
 	if (part->answer->high_watermark < after) {
 		part->answer->high_watermark = after;
@@ -229,6 +233,9 @@ static bool start_read(struct kafka_request *r, struct fetch_part *part)
 	op->max_bytes = room_of(f, part);
 	op->err = ERR_OK;
 	op->out.n = 0;
+	struct store_position at;
+	store_partition_position(part->partition, &at);
+	f->read->end_seq = at.next_seq;
 	f->read->r = r;
 	f->read->part = part;
 	f->is_reading = true;
@@ -281,6 +288,28 @@ void fetch_run(struct kafka_request *r)
 	fetch_settle(r);
 }
 
+/* What is below the high watermark is there, unless its time was over, or what
+ * compaction left lies beyond where the read ended: then the client asks again. */
+static enum err why_empty(struct fetch *f, const struct fetch_read *read)
+{
+	struct fetch_part *part = read->part;
+	struct store_position at;
+	store_partition_position(part->partition, &at);
+	part->answer->log_start_offset = at.first_seq;
+	if (at.deleted) {
+		return ERR_NOT_FOUND;
+	}
+	if (part->at < at.first_seq) {
+		return ERR_RANGE;
+	}
+	if (at.next_seq > read->end_seq) {
+		part->state = FETCH_DONE;
+		f->is_ready = true;
+		return ERR_OK;
+	}
+	return ERR_CORRUPT;
+}
+
 static void on_read(struct msg *m)
 {
 	struct fetch_read *read = KAFKA_OWNER(struct fetch_read, m, op.msg);
@@ -293,11 +322,7 @@ static void on_read(struct msg *m)
 	} else {
 		enum err e = read->op.err;
 		if (e == ERR_OK && read->op.out.n == 0) {
-			/* What is below the high watermark is there, unless its time was over. */
-			struct store_position at;
-			store_partition_position(part->partition, &at);
-			e = at.deleted ? ERR_NOT_FOUND
-			    : part->at < at.first_seq ? ERR_RANGE : ERR_CORRUPT;
+			e = why_empty(f, read);
 		}
 		(void)take_all(f, part, e, &read->op.out);
 	}

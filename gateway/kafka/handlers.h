@@ -34,6 +34,13 @@ enum kafka_operation {
 	KAFKA_OP_IDEMPOTENT_WRITE = 1 << 12,
 };
 
+/* Why something is refused; KAFKA_NONE: it is not. The text is static or in the
+ * request's arena; NULL: there was no memory for it. */
+struct kafka_refusal {
+	enum kafka_code code;
+	const char *why;
+};
+
 /* Lets the arena grow to KAFKA_ANSWER_MAX. */
 static inline void kafka_answer_is_long(struct kafka_request *r)
 {

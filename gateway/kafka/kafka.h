@@ -18,6 +18,8 @@ struct kafka_options {
 	uint64_t max_inflated_bytes;	/* what one batch may unpack to */
 	uint64_t max_fetch_bytes;	/* one answer to Fetch, at most */
 	uint32_t auto_create;		/* partitions of hubs that Metadata makes; 0: makes none */
+	uint64_t segment_bytes;		/* for DescribeConfigs */
+	uint32_t tombstone_retention_ms;
 	uint32_t idle_timeout_ms;	/* a connection without any request for so long ends */
 };
 

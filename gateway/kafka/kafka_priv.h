@@ -221,6 +221,7 @@ void kafka_conn_fail(struct kafka_conn *c, enum err e, const char *what, const c
 struct kafka_topic {
 	uint32_t hub_id;
 	uint32_t partitions;
+	enum catalog_cleanup cleanup;
 	char name[LIMIT_HUB_NAME + 1];	/* as created */
 };
 /* Any of the rights in `rights` (AUTH_SEND | ...) on that hub will do. Gives
@@ -282,15 +283,9 @@ kafka_handler kafka_on_delete_groups;
 kafka_handler kafka_on_create_topics;		/* topic_admin.c */
 kafka_handler kafka_on_delete_topics;
 kafka_handler kafka_on_create_partitions;
+kafka_handler kafka_on_delete_records;		/* delete_records.c */
 kafka_handler kafka_on_describe_configs;	/* configs.c */
-
-/* configs.c: the settings of a topic as DescribeConfigs and CreateTopics show them. */
-struct kafka_config_value {
-	const char *name;
-	const char *value;
-	int8_t type;		/* kafka.md 8: 1 bool, 2 string, 3 int, 5 long, 6 double, 7 list */
-};
-/* In the request's arena; NULL: kafka_fail was called. */
-struct kafka_config_value *kafka_topic_configs(struct kafka_request *r, uint32_t *n);
+kafka_handler kafka_on_alter_configs;		/* alter_configs.c */
+kafka_handler kafka_on_incremental_alter_configs;
 
 #endif

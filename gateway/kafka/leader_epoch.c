@@ -20,9 +20,10 @@ static void answer_part(struct kafka_request *r, const struct kafka_topic *topic
 		code = kafka_partition_find(r->conn, topic, ask->partition, &p);
 	}
 	if (code == KAFKA_NONE) {
-		store_partition_position(p, &at);
-		code = at.deleted ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION
-				  : kafka_epoch_check(ask->current_leader_epoch);
+		code = kafka_partition_position(p, &at);
+	}
+	if (code == KAFKA_NONE) {
+		code = kafka_epoch_check(ask->current_leader_epoch);
 	}
 	store_partition_drop(&p);
 	answer->error_code = (int16_t)code;

@@ -33,6 +33,8 @@ struct lookup {
 	struct kafka_request *r;
 	struct list_part *part; /* NULL: free */
 	int64_t at;		/* to be read */
+	int64_t first;		/* records before it do not count: the log's start */
+	int64_t end;		/* the high watermark when the read began */
 	uint32_t n_read;
 	struct store_seek seek;
 	struct store_read read;
@@ -108,6 +110,7 @@ static enum err find_record(struct lookup *k, const struct store_batch *b, int64
 	while (e == ERR_OK && (e = records_iter_next(it, &rec)) == ERR_OK) {
 		bool is_it = wanted == AT_MAX_TIMESTAMP ? !has || rec.timestamp > *timestamp
 							: rec.timestamp >= wanted;
+		is_it = is_it && b->base_seq + rec.offset_delta >= k->first;
 		if (is_it) {
 			has = true;
 			*offset = b->base_seq + rec.offset_delta;
@@ -121,17 +124,36 @@ static enum err find_record(struct lookup *k, const struct store_batch *b, int64
 	return has && e == ERR_EOF ? ERR_OK : e;
 }
 
-/* Events that came otherwise bear their append time, all of a batch the same. */
+/* Events that came otherwise bear their append time, all of a batch the same: the
+ * first that compaction and retention left. */
+static enum err find_event(struct lookup *k, const struct store_batch *b, int64_t *offset,
+			   int64_t *timestamp)
+{
+	struct batch_iter it;
+	struct batch_record rec;
+	int64_t wanted = k->part->ask->timestamp;
+	if (wanted != AT_MAX_TIMESTAMP && b->append_ms < wanted) {
+		return ERR_EOF;
+	}
+	enum err e = batch_iter_init(&it, b->batch);
+	while (e == ERR_OK && (e = batch_iter_next(&it, &rec)) == ERR_OK) {
+		if (b->base_seq + rec.offset_delta >= k->first) {
+			*offset = b->base_seq + rec.offset_delta;
+			*timestamp = b->append_ms;
+			return ERR_OK;
+		}
+	}
+	return e;
+}
+
 static enum err find_in(struct lookup *k, const struct store_batch *b, int64_t *offset,
 			int64_t *timestamp)
 {
-	if (b->encoding == BATCH_KAFKA) {
-		return find_record(k, b, offset, timestamp);
-	}
-	*offset = b->base_seq;
-	*timestamp = b->append_ms;
-	int64_t wanted = k->part->ask->timestamp;
-	return wanted == AT_MAX_TIMESTAMP || b->append_ms >= wanted ? ERR_OK : ERR_EOF;
+	struct store_position at;
+	store_partition_position(k->part->partition, &at);
+	k->first = at.first_seq;
+	return b->encoding == BATCH_KAFKA ? find_record(k, b, offset, timestamp)
+					  : find_event(k, b, offset, timestamp);
 }
 
 /* What a read gave. ERR_AGAIN: the batch holds no such record, read on. */
@@ -148,6 +170,9 @@ static enum err examine(struct lookup *k, struct store_batches *b)
 		if (at.deleted || k->at < at.first_seq) {
 			/* Gone since it was found. */
 			return at.deleted ? ERR_NOT_FOUND : ERR_OK;
+		}
+		if (at.next_seq > k->end) {
+			return ERR_AGAIN; /* what compaction left lies behind it */
 		}
 	}
 	if (e == ERR_OK) {
@@ -174,6 +199,9 @@ static void read_on(struct lookup *k)
 		b.n = 0;
 		e = core_fetch_recent(core, k->part->partition, k->at, LOOKUP_BYTES, &b);
 		if (e == ERR_AGAIN) {
+			struct store_position at;
+			store_partition_position(k->part->partition, &at);
+			k->end = at.next_seq;
 			k->read.reply_to = r->conn->mailbox;
 			k->read.done = on_read;
 			k->read.partition = k->part->partition;
@@ -278,10 +306,11 @@ static void begin_part(struct kafka_request *r, struct list_part *part)
 {
 	struct list *l = r->state;
 	struct store_position at;
-	store_partition_position(part->partition, &at);
 	int64_t timestamp = part->ask->timestamp;
-	enum kafka_code code = at.deleted ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION
-					  : kafka_epoch_check(part->ask->current_leader_epoch);
+	enum kafka_code code = kafka_partition_position(part->partition, &at);
+	if (code == KAFKA_NONE) {
+		code = kafka_epoch_check(part->ask->current_leader_epoch);
+	}
 	if (code == KAFKA_NONE && !is_known_time(r, timestamp)) {
 		code = KAFKA_UNSUPPORTED_VERSION;
 	}

@@ -20,14 +20,14 @@ kafka_SRC := $(addprefix gateway/kafka/,front.c conn.c request.c topic.c api_ver
 kafka_SRC += $(addprefix gateway/kafka/,produce.c producer_id.c fetch.c fetch_read.c fetch_wait.c \
 	list_offsets.c leader_epoch.c)
 kafka_SRC += $(addprefix gateway/kafka/,handlers.c metadata.c membership.c offsets.c group_admin.c \
-	topic_admin.c configs.c)
+	topic_admin.c settings.c configs.c alter_configs.c delete_records.c)
 
 TESTS += kafka_front
-kafka_front_TEST_SRC := $(addprefix test/unit/kafka_front/,main.c fix.c test_conn.c)
+kafka_front_TEST_SRC := $(addprefix test/unit/kafka_front/,main.c fix.c read_hook.c test_conn.c)
 kafka_front_TEST_SRC += $(addprefix test/unit/kafka_front/,data_help.c test_produce.c test_fetch.c \
 	test_fetch_wait.c test_list_offsets.c)
 kafka_front_TEST_SRC += $(addprefix test/unit/kafka_front/,faults.c test_metadata.c test_groups.c \
-	test_admin.c)
+	test_admin.c test_settings.c test_delete_records.c test_compacted.c)
 kafka_front_TEST_LINK := kafka kafka_wire group core net wire store store_shard store_catalog \
 	store_volume store_types auth throttle base
 kafka_front_TEST_LIBS := $(LIBS_uv) $(LIBS_lmdb) $(LIBS_ssl) $(LIBS_codecs)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/limits.h"
+#include "gateway/core/cleanup.h"
 #include "gateway/kafka/conn.h"
 #include "gateway/kafka/data.h"
 #include "gateway/wire/records.h"
@@ -116,6 +117,20 @@ static void refuse(struct produce_part *part, int code, const char *detail)
 		    answer->index, code, log_quote(detail));
 }
 
+/* Which record it was; clients then tell it from the others of the batch. Without
+ * memory the code stands alone. */
+static void blame(struct produce_part *part, int32_t record)
+{
+	struct kafka_produce_response_record_error *v =
+		kafka_arena_alloc(&part->r->arena, sizeof *v);
+	if (v != NULL) {
+		v->batch_index = record;
+		v->batch_index_error_message = part->answer->error_message;
+		part->answer->record_errors = v;
+		part->answer->n_record_errors = 1;
+	}
+}
+
 static void finish(struct kafka_request *r)
 {
 	struct produce *p = r->state;
@@ -137,7 +152,8 @@ static void on_appended(struct msg *m)
 	struct produce *p = r->state;
 	struct store_position at;
 	store_partition_position(part->append.op.partition, &at);
-	part->answer->log_start_offset = at.deleted ? -1 : at.first_seq;
+	part->answer->log_start_offset =
+		at.deleted || at.is_offline ? -1 : at.first_seq;
 	enum err e = core_append_done(&part->append);
 	if (e == ERR_OK) {
 		part->answer->base_offset = part->append.op.base_seq;
@@ -218,12 +234,20 @@ static void produce_part(struct produce_part *part, const struct kafka_topic *to
 	};
 	struct batch_head head;
 	struct err_detail d = {""};
+	int32_t keyless = -1;
+	if (core_cleanup_compacts(topic->cleanup)) {
+		rules.needs_keys = true;
+		rules.keyless = &keyless;
+	}
 	int64_t max_timestamp = 0;
 	size_t inflated = 0;
 	enum records_verdict v =
 		records_check(records->s, &rules, &head, &max_timestamp, &inflated, &d);
 	if (v != RECORDS_OK) {
 		refuse(part, (int)v, d.text);
+		if (keyless >= 0) {
+			blame(part, keyless);
+		}
 		return;
 	}
 	struct buf *batch = NULL;

@@ -43,6 +43,7 @@ enum kafka_code kafka_topic_find(const struct kafka_conn *c, struct span name, u
 	if (hub != NULL) {
 		out->hub_id = hub->id;
 		out->partitions = hub->partitions;
+		out->cleanup = hub->cleanup;
 		memcpy(out->name, hub->name, sizeof out->name);
 	} else {
 		code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;

@@ -2,25 +2,19 @@
 
 #include <string.h>
 
-#include "gateway/kafka/handlers.h"
+#include "gateway/kafka/settings.h"
 
 enum {
 	FIRST_WITH_CONFIGS = 5, /* CreateTopics tells the topic's settings */
 	FIRST_WITH_IDS = 6,	/* DeleteTopics by id */
-	SOURCE_DEFAULT = 5,	/* kafka.md 8 */
 	REPLICATION_FACTOR = 1,
 	UNSET = -1,
 };
 
-/* Why something is refused. */
-struct refusal {
-	enum kafka_code code;
-	const char *why;
-};
-static const struct refusal fine = {KAFKA_NONE, NULL};
+static const struct kafka_refusal fine = {KAFKA_NONE, NULL};
 
 /* What a failed command means for the client. The text is copied. */
-static struct refusal refusal_of(struct kafka_request *r, enum err e, const struct err_detail *d)
+static struct kafka_refusal refusal_of(struct kafka_request *r, enum err e, const struct err_detail *d)
 {
 	if (e == ERR_OK) {
 		return fine;
@@ -28,12 +22,12 @@ static struct refusal refusal_of(struct kafka_request *r, enum err e, const stru
 	enum kafka_code code = e == ERR_INVALID	      ? KAFKA_INVALID_TOPIC
 			       : e == ERR_NOT_ALLOWED ? KAFKA_INVALID_PARTITIONS
 						      : kafka_code_of(e);
-	return (struct refusal){code,
+	return (struct kafka_refusal){code,
 				kafka_printf(r, "%s", d->text[0] != '\0' ? d->text : err_text(e))};
 }
 
 /* Nobody answered for this one: the request was cancelled before its turn. */
-static const struct refusal not_begun = {KAFKA_REQUEST_TIMED_OUT, "the request ended before"};
+static const struct kafka_refusal not_begun = {KAFKA_REQUEST_TIMED_OUT, "the request ended before"};
 
 /* ---- CreateTopics ------------------------------------------------------------------- */
 
@@ -42,12 +36,11 @@ struct create {
 	struct kafka_create_topics_response_topic *rows; /* by topic of the request */
 	struct kafka_twice *twice;
 	bool *is_begun;
-	struct kafka_config_value *values;
-	uint32_t n_values;
+	struct kafka_settings *settings; /* by topic of the request */
 };
 
 static void create_refuse(struct kafka_request *r, struct kafka_create_topics_response_topic *row,
-			  struct refusal why)
+			  struct kafka_refusal why)
 {
 	row->error_code = (int16_t)why.code;
 	row->error_message = why.why != NULL ? kafka_text(why.why) : kafka_string_null();
@@ -57,11 +50,11 @@ static void create_refuse(struct kafka_request *r, struct kafka_create_topics_re
 }
 
 /* Partitions 0 .. n - 1, each on some node, which stands for this one. */
-static struct refusal check_assignments(struct kafka_request *r,
+static struct kafka_refusal check_assignments(struct kafka_request *r,
 					const struct kafka_create_topics_request_topic *q)
 {
 	if (q->num_partitions != UNSET || q->replication_factor != UNSET) {
-		return (struct refusal){KAFKA_INVALID_REQUEST,
+		return (struct kafka_refusal){KAFKA_INVALID_REQUEST,
 					"either numbers or assignments of replicas, not both"};
 	}
 	if (q->n_assignments > LIMIT_PARTITIONS) {
@@ -69,16 +62,16 @@ static struct refusal check_assignments(struct kafka_request *r,
 	}
 	bool *is_there = kafka_alloc(r, (size_t)q->n_assignments * sizeof *is_there);
 	if (is_there == NULL) {
-		return (struct refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT, NULL};
+		return (struct kafka_refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT, NULL};
 	}
 	for (int32_t i = 0; i < q->n_assignments; i++) {
 		int32_t at = q->assignments[i].partition_index;
 		if (at < 0 || at >= q->n_assignments || is_there[at]) {
-			return (struct refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT,
+			return (struct kafka_refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT,
 						"partitions are to be 0, 1 and so on, each once"};
 		}
 		if (q->assignments[i].n_broker_ids <= 0) {
-			return (struct refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT,
+			return (struct kafka_refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT,
 						"a partition has no broker"};
 		}
 		is_there[at] = true;
@@ -86,39 +79,25 @@ static struct refusal check_assignments(struct kafka_request *r,
 	return fine;
 }
 
-/* Settings are what they are: one that is asked for has to be equal. */
-static struct refusal check_configs(struct kafka_request *r, const struct create *m,
-				    const struct kafka_create_topics_request_topic *q)
+static struct kafka_refusal check_configs(struct kafka_request *r, struct kafka_settings *to,
+					  const struct kafka_create_topics_request_topic *q)
 {
-	for (int32_t i = 0; i < q->n_configs; i++) {
+	struct kafka_refusal why = fine;
+	*to = kafka_settings_default(r->conn->front);
+	for (int32_t i = 0; i < q->n_configs && why.code == KAFKA_NONE; i++) {
 		const struct kafka_create_topics_request_config *c = &q->configs[i];
-		const char *have = NULL;
-		for (uint32_t k = 0; k < m->n_values; k++) {
-			if (span_eq_str(c->name.s, m->values[k].name)) {
-				have = m->values[k].value;
-			}
-		}
-		if (have == NULL || c->value.is_null || !span_eq_str(c->value.s, have)) {
-			int n = c->name.s.n < KAFKA_TOPIC_MAX ? (int)c->name.s.n : KAFKA_TOPIC_MAX;
-			const char *name = n > 0 ? (const char *)c->name.s.p : "";
-			return (struct refusal){
-				KAFKA_INVALID_CONFIG,
-				have == NULL
-					? kafka_printf(r, "%.*s: there is no such setting", n, name)
-					: kafka_printf(r, "%.*s: cannot be set, it is %s", n, name,
-						       have)};
-		}
+		why = kafka_settings_change(r, to, KAFKA_CONFIG_SET, c->name.s, &c->value);
 	}
-	return fine;
+	return why;
 }
 
-static struct refusal check_numbers(struct kafka_request *r,
+static struct kafka_refusal check_numbers(struct kafka_request *r,
 				    const struct kafka_create_topics_request_topic *q,
 				    uint32_t *partitions)
 {
 	int32_t n = q->num_partitions;
 	if (q->n_assignments > 0) {
-		struct refusal why = check_assignments(r, q);
+		struct kafka_refusal why = check_assignments(r, q);
 		if (why.code != KAFKA_NONE) {
 			return why;
 		}
@@ -127,17 +106,17 @@ static struct refusal check_numbers(struct kafka_request *r,
 		n = (int32_t)kafka_default_partitions(r->conn->front);
 	}
 	if (n < 1) {
-		return (struct refusal){
+		return (struct kafka_refusal){
 			KAFKA_INVALID_PARTITIONS,
 			"a topic has at least one partition; -1 asks for the default"};
 	}
 	if (n > LIMIT_PARTITIONS) {
-		return (struct refusal){KAFKA_INVALID_PARTITIONS,
+		return (struct kafka_refusal){KAFKA_INVALID_PARTITIONS,
 					kafka_printf(r, "a topic has at most %d partitions, not %d",
 						     LIMIT_PARTITIONS, n)};
 	}
 	if (q->replication_factor == 0 || q->replication_factor < UNSET) {
-		return (struct refusal){
+		return (struct kafka_refusal){
 			KAFKA_INVALID_REPLICATION_FACTOR,
 			"the replication factor is at least 1; -1 asks for the default"};
 	}
@@ -155,6 +134,7 @@ static bool create_fill(struct kafka_request *r, uint32_t at, struct catalog_com
 	m->is_begun[at] = true;
 	cmd->op = CATALOG_HUB_CREATE;
 	cmd->partitions = (uint32_t)m->rows[at].num_partitions;
+	kafka_settings_fill(&m->settings[at], cmd);
 	return span_to_cstr(q->topics[at].name.s, cmd->hub, sizeof cmd->hub) == ERR_OK;
 }
 
@@ -167,7 +147,7 @@ static void create_done(struct kafka_request *r, uint32_t at, enum err e,
 	}
 }
 
-static struct refusal create_check(struct kafka_request *r, const struct create *m, uint32_t at,
+static struct kafka_refusal create_check(struct kafka_request *r, const struct create *m, uint32_t at,
 				   const struct catalog *catalog)
 {
 	const struct kafka_create_topics_request *q = r->body;
@@ -175,18 +155,18 @@ static struct refusal create_check(struct kafka_request *r, const struct create 
 	struct kafka_create_topics_response_topic *row = &m->rows[at];
 	uint32_t partitions = 0;
 	if (m->twice[at].is_twice) {
-		return (struct refusal){KAFKA_INVALID_REQUEST, "the request names the topic twice"};
+		return (struct kafka_refusal){KAFKA_INVALID_REQUEST, "the request names the topic twice"};
 	}
 	if (!kafka_topic_name_is_valid(t->name.s)) {
-		return (struct refusal){KAFKA_INVALID_TOPIC,
+		return (struct kafka_refusal){KAFKA_INVALID_TOPIC,
 					"names are 1 to 249 letters, digits, '.', '_' and '-'"};
 	}
 	if (kafka_topic_allowed(r->conn, t->name.s, AUTH_MANAGE) != KAFKA_NONE) {
-		return (struct refusal){KAFKA_TOPIC_AUTHORIZATION_FAILED,
+		return (struct kafka_refusal){KAFKA_TOPIC_AUTHORIZATION_FAILED,
 					"the right to manage is missing"};
 	}
-	struct refusal why = check_numbers(r, t, &partitions);
-	why = why.code == KAFKA_NONE ? check_configs(r, m, t) : why;
+	struct kafka_refusal why = check_numbers(r, t, &partitions);
+	why = why.code == KAFKA_NONE ? check_configs(r, &m->settings[at], t) : why;
 	if (why.code != KAFKA_NONE) {
 		return why;
 	}
@@ -200,18 +180,23 @@ static struct refusal create_check(struct kafka_request *r, const struct create 
 	return refusal_of(r, e, &d);
 }
 
-/* The settings as CreateTopics tells them. */
-static struct kafka_create_topics_response_config *create_configs(struct kafka_request *r,
-								  const struct create *m)
+/* The settings as CreateTopics tells them. False: kafka_fail was called. */
+static bool create_configs(struct kafka_request *r, const struct kafka_settings *settings,
+			   struct kafka_create_topics_response_topic *row)
 {
-	struct kafka_create_topics_response_config *v = kafka_alloc(r, m->n_values * sizeof *v);
-	for (uint32_t i = 0; v != NULL && i < m->n_values; i++) {
-		v[i].name = kafka_text(m->values[i].name);
-		v[i].value = kafka_text(m->values[i].value);
-		v[i].read_only = true;
-		v[i].config_source = SOURCE_DEFAULT;
+	uint32_t n;
+	const struct kafka_config_value *values = kafka_topic_configs(r, settings, &n);
+	struct kafka_create_topics_response_config *v =
+		values != NULL ? kafka_alloc(r, n * sizeof *v) : NULL;
+	for (uint32_t i = 0; v != NULL && i < n; i++) {
+		v[i].name = kafka_text(values[i].name);
+		v[i].value = kafka_text(values[i].value);
+		v[i].read_only = values[i].is_read_only;
+		v[i].config_source = values[i].source;
 	}
-	return v;
+	row->configs = v;
+	row->n_configs = v != NULL ? (int32_t)n : 0;
+	return v != NULL;
 }
 
 static void create_all(struct kafka_request *r)
@@ -219,12 +204,9 @@ static void create_all(struct kafka_request *r)
 	struct create *m = r->state;
 	const struct kafka_create_topics_request *q = r->body;
 	struct kafka_create_topics_response p = {.topics = m->rows};
-	struct kafka_create_topics_response_config *configs = create_configs(r, m);
-	if (configs == NULL) {
-		return;
-	}
 	const struct catalog *catalog = core_catalog(r->conn->front->core);
-	for (int32_t i = 0; i < q->n_topics; i++) {
+	bool has_memory = true;
+	for (int32_t i = 0; i < q->n_topics && has_memory; i++) {
 		struct kafka_create_topics_response_topic *row = &m->rows[i];
 		if (m->twice[i].is_later) {
 			continue;
@@ -234,8 +216,8 @@ static void create_all(struct kafka_request *r)
 		}
 		if (row->error_code == KAFKA_NONE) {
 			const struct catalog_hub *hub = catalog_hub_find(catalog, row->name.s);
-			row->configs = configs;
-			row->n_configs = (int32_t)m->n_values;
+			has_memory = r->version < FIRST_WITH_CONFIGS ||
+				     create_configs(r, &m->settings[i], row);
 			if (hub != NULL && !q->validate_only) {
 				row->topic_id = kafka_topic_id(r->conn->front, hub->id);
 			}
@@ -243,7 +225,9 @@ static void create_all(struct kafka_request *r)
 		p.topics[p.n_topics++] = *row;
 	}
 	catalog_drop(&catalog);
-	kafka_answer(r, &p);
+	if (has_memory) {
+		kafka_answer(r, &p);
+	}
 }
 
 void kafka_on_create_topics(struct kafka_request *r)
@@ -262,17 +246,17 @@ void kafka_on_create_topics(struct kafka_request *r)
 	m->rows = kafka_alloc(r, n * sizeof *m->rows);
 	m->is_begun = m->rows != NULL ? kafka_alloc(r, n * sizeof *m->is_begun) : NULL;
 	m->twice = m->is_begun != NULL ? kafka_find_twice(r, names, n) : NULL;
-	m->values = m->twice != NULL ? kafka_topic_configs(r, &m->n_values) : NULL;
-	if (m->values == NULL) {
+	m->settings = m->twice != NULL ? kafka_alloc(r, n * sizeof *m->settings) : NULL;
+	if (m->settings == NULL) {
 		return;
 	}
 	const struct catalog *catalog = core_catalog(r->conn->front->core);
 	for (uint32_t i = 0; i < n; i++) {
 		m->rows[i].name = names[i];
 		m->rows[i].error_message = kafka_string_null();
-		struct refusal why = i < LIMIT_HUBS
+		struct kafka_refusal why = i < LIMIT_HUBS
 					     ? create_check(r, m, i, catalog)
-					     : (struct refusal){KAFKA_POLICY_VIOLATION,
+					     : (struct kafka_refusal){KAFKA_POLICY_VIOLATION,
 								"more topics than there can be"};
 		if (why.code != KAFKA_NONE) {
 			create_refuse(r, &m->rows[i], why);
@@ -298,7 +282,7 @@ struct delete
 };
 
 static void delete_refuse(struct kafka_request *r, struct kafka_delete_topics_response_topic *row,
-			  struct refusal why)
+			  struct kafka_refusal why)
 {
 	row->error_code = (int16_t)why.code;
 	row->error_message = why.why != NULL ? kafka_text(why.why) : kafka_string_null();
@@ -306,10 +290,10 @@ static void delete_refuse(struct kafka_request *r, struct kafka_delete_topics_re
 }
 
 /* The name of a topic that is asked for by its id goes into the row. */
-static struct refusal find_by_id(struct kafka_request *r, const struct catalog *catalog,
+static struct kafka_refusal find_by_id(struct kafka_request *r, const struct catalog *catalog,
 				 struct kafka_delete_topics_response_topic *row)
 {
-	static const struct refusal unknown = {KAFKA_UNKNOWN_TOPIC_ID, "there is no such topic"};
+	static const struct kafka_refusal unknown = {KAFKA_UNKNOWN_TOPIC_ID, "there is no such topic"};
 	uint32_t id = kafka_topic_of_id(r->conn->front, &row->topic_id);
 	const struct catalog_hub *hub = id != 0 ? catalog_hub_by_id(catalog, id) : NULL;
 	if (hub == NULL ||
@@ -323,16 +307,16 @@ static struct refusal find_by_id(struct kafka_request *r, const struct catalog *
 	return fine;
 }
 
-static struct refusal delete_check(struct kafka_request *r, const struct catalog *catalog,
+static struct kafka_refusal delete_check(struct kafka_request *r, const struct catalog *catalog,
 				   struct kafka_delete_topics_response_topic *row)
 {
 	static const uint8_t no_id[16];
 	bool has_id = memcmp(row->topic_id.b, no_id, sizeof no_id) != 0;
 	if (has_id != row->name.is_null) {
-		return (struct refusal){KAFKA_INVALID_REQUEST, "a topic has a name or an id"};
+		return (struct kafka_refusal){KAFKA_INVALID_REQUEST, "a topic has a name or an id"};
 	}
 	if (has_id) {
-		struct refusal why = find_by_id(r, catalog, row);
+		struct kafka_refusal why = find_by_id(r, catalog, row);
 		if (why.code != KAFKA_NONE) {
 			return why;
 		}
@@ -343,8 +327,8 @@ static struct refusal delete_check(struct kafka_request *r, const struct catalog
 				       : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
 	return code == KAFKA_NONE ? fine
 	       : code == KAFKA_TOPIC_AUTHORIZATION_FAILED
-		       ? (struct refusal){code, "the right to manage is missing"}
-		       : (struct refusal){code, "there is no such topic"};
+		       ? (struct kafka_refusal){code, "the right to manage is missing"}
+		       : (struct kafka_refusal){code, "there is no such topic"};
 }
 
 static bool delete_fill(struct kafka_request *r, uint32_t at, struct catalog_command *cmd)
@@ -393,7 +377,7 @@ void kafka_on_delete_topics(struct kafka_request *r)
 	kafka_answer_is_long(r);
 	struct delete *m = kafka_alloc(r, sizeof *m);
 	struct kafka_string *names = m != NULL ? kafka_alloc(r, n * sizeof *names) : NULL;
-	struct refusal *why = names != NULL ? kafka_alloc(r, n * sizeof *why) : NULL;
+	struct kafka_refusal *why = names != NULL ? kafka_alloc(r, n * sizeof *why) : NULL;
 	if (why == NULL) {
 		return;
 	}
@@ -419,7 +403,7 @@ void kafka_on_delete_topics(struct kafka_request *r)
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		if (m->twice[i].is_twice) {
-			why[i] = (struct refusal){KAFKA_INVALID_REQUEST,
+			why[i] = (struct kafka_refusal){KAFKA_INVALID_REQUEST,
 						  "the request names the topic twice"};
 		}
 		if (why[i].code != KAFKA_NONE) {
@@ -444,14 +428,14 @@ struct grow {
 };
 
 static void grow_refuse(struct kafka_request *r,
-			struct kafka_create_partitions_response_result *row, struct refusal why)
+			struct kafka_create_partitions_response_result *row, struct kafka_refusal why)
 {
 	row->error_code = (int16_t)why.code;
 	row->error_message = why.why != NULL ? kafka_text(why.why) : kafka_string_null();
 	kafka_refused(r, why.code, "topic", row->name.s);
 }
 
-static struct refusal grow_check(struct kafka_request *r,
+static struct kafka_refusal grow_check(struct kafka_request *r,
 				 const struct kafka_create_partitions_request_topic *q)
 {
 	struct kafka_topic topic = {0};
@@ -459,28 +443,28 @@ static struct refusal grow_check(struct kafka_request *r,
 				       ? kafka_topic_find(r->conn, q->name.s, AUTH_MANAGE, &topic)
 				       : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
 	if (code != KAFKA_NONE) {
-		return (struct refusal){code, code == KAFKA_TOPIC_AUTHORIZATION_FAILED
+		return (struct kafka_refusal){code, code == KAFKA_TOPIC_AUTHORIZATION_FAILED
 						      ? "the right to manage is missing"
 						      : "there is no such topic"};
 	}
 	if (q->count <= 0 || (uint32_t)q->count <= topic.partitions) {
-		return (struct refusal){
+		return (struct kafka_refusal){
 			KAFKA_INVALID_PARTITIONS,
 			kafka_printf(r, "the topic has %u partitions already", topic.partitions)};
 	}
 	if (q->count > LIMIT_PARTITIONS) {
-		return (struct refusal){KAFKA_INVALID_PARTITIONS,
+		return (struct kafka_refusal){KAFKA_INVALID_PARTITIONS,
 					kafka_printf(r, "a topic has at most %d partitions, not %d",
 						     LIMIT_PARTITIONS, q->count)};
 	}
 	if (q->n_assignments >= 0 &&
 	    (uint32_t)q->n_assignments != (uint32_t)q->count - topic.partitions) {
-		return (struct refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT,
+		return (struct kafka_refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT,
 					"assignments are to name each new partition"};
 	}
 	for (int32_t i = 0; i < q->n_assignments; i++) {
 		if (q->assignments[i].n_broker_ids <= 0) {
-			return (struct refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT,
+			return (struct kafka_refusal){KAFKA_INVALID_REPLICA_ASSIGNMENT,
 						"a partition has no broker"};
 		}
 	}
@@ -547,8 +531,8 @@ void kafka_on_create_partitions(struct kafka_request *r)
 	for (uint32_t i = 0; i < n; i++) {
 		m->rows[i].name = names[i];
 		m->rows[i].error_message = kafka_string_null();
-		struct refusal why = m->twice[i].is_twice
-					     ? (struct refusal){KAFKA_INVALID_REQUEST,
+		struct kafka_refusal why = m->twice[i].is_twice
+					     ? (struct kafka_refusal){KAFKA_INVALID_REQUEST,
 								"the request names the topic twice"}
 					     : grow_check(r, &q->topics[i]);
 		if (why.code != KAFKA_NONE) {

@@ -36,6 +36,9 @@ struct walk {
 	size_t inflated;
 	int64_t base_ms;
 	int64_t max_ms;
+	int64_t least_key;	/* -1: null is allowed */
+	bool is_null;		/* the last run, which was refused for that */
+	bool is_keyless;	/* the record has no key, but is to have one */
 	const char *what;
 	enum err err;
 };
@@ -160,6 +163,7 @@ static inline bool pass_run(struct walk *w, int64_t least, const char *what)
 		return false;
 	}
 	if (n < least) {
+		w->is_null = n == -1;
 		return wrong(w, what);
 	}
 	if (n > w->end - w->p) {
@@ -190,6 +194,16 @@ static bool pass_headers(struct walk *w)
 	return true;
 }
 
+static bool pass_key(struct walk *w)
+{
+	if (pass_run(w, w->least_key, "key length")) {
+		return true;
+	}
+	/* Its length was read, and is null's: nothing else of the record is looked at. */
+	w->is_keyless = w->least_key == 0 && w->err == ERR_OK && w->is_null;
+	return false;
+}
+
 static bool pass_body(struct walk *w, int32_t index)
 {
 	uint8_t attributes;
@@ -209,7 +223,7 @@ static bool pass_body(struct walk *w, int32_t index)
 		return wrong(w, "timestamp delta");
 	}
 	w->max_ms = index == 0 || ms > w->max_ms ? ms : w->max_ms;
-	return pass_run(w, -1, "key length") && pass_run(w, -1, "value length") &&
+	return pass_key(w) && pass_run(w, -1, "value length") &&
 	       pass_headers(w) && ((w->p == w->end && w->more == 0) || wrong(w, "length"));
 }
 
@@ -277,6 +291,15 @@ static enum records_verdict walk_all(struct walk *w, int32_t count, const struct
 	/* A length that is cut short at the pieces' end shows as nothing at hand. */
 	if (w->err != ERR_OK) {
 		return verdict_of(w->err, rules, d);
+	}
+	if (w->is_keyless) {
+		(void)err_set(d, ERR_INVALID,
+			      "Record %d of %d has no key, which compaction of the hub needs.", (int)i,
+			      (int)count);
+		if (rules->keyless != NULL) {
+			*rules->keyless = i;
+		}
+		return RECORDS_INVALID;
 	}
 	if (i < count) {
 		(void)err_set(d, ERR_DECODE, "Record %d of %d: its %s is wrong.", (int)i, (int)count,
@@ -408,7 +431,11 @@ enum records_verdict records_check(struct span records, const struct records_che
 		return v;
 	}
 	struct span body = span_of(records.p + BATCH_HEAD, records.n - BATCH_HEAD);
-	struct walk w = {.base_ms = head->base_timestamp, .what = ""};
+	struct walk w = {
+		.base_ms = head->base_timestamp,
+		.least_key = rules->needs_keys ? 0 : -1,
+		.what = "",
+	};
 	if ((head->attributes & RECORDS_CODEC_MASK) == RECORDS_NONE) {
 		w.p = body.p;
 		w.end = w.stop = body.p + body.n;

@@ -55,6 +55,8 @@ struct records_check {
 	size_t max_inflated_bytes;	/* --max-inflated-bytes */
 	struct budget *memory;		/* see inflate_new */
 	bool allow_zstd;		/* Produce 7 and later */
+	bool needs_keys;		/* a record without key: RECORDS_INVALID */
+	int32_t *keyless;		/* then set to that record's ordinal; NULL: not told */
 };
 /* Why a batch is refused, in Kafka's terms. */
 enum records_verdict {

@@ -114,10 +114,15 @@ fi
 
 done_by hub-create "$bin" hub create second --partitions 2
 see hub-create-again 1 "exist" "$bin" hub create second
-see hub-list 0 "second *2 *1 *20" "$bin" hub list
+see hub-list 0 "second *2 *delete *for ever *no bound *1 *20" "$bin" hub list
 see hub-list-json 0 '"name": "second"' "$bin" hub list --json
 done_by hub-update "$bin" hub update second --partitions 3
 see hub-show 0 "partitions *3" "$bin" hub show second
+done_by hub-retention "$bin" hub update second --retention 7d --retention-bytes 1GiB --cleanup compact,delete
+see hub-retained 0 "retention *7d" "$bin" hub show second
+done_by hub-kept "$bin" hub update second --retention off --retention-bytes off --cleanup delete
+see hub-cleanup 2 "shred" "$bin" hub update second --cleanup shred
+see hub-nothing 2 "nothing to change" "$bin" hub update second
 see hub-shrink 1 "sluice hub update" "$bin" hub update second --partitions 1
 done_by hub-slash "$bin" hub create team/one --partitions 1
 see hub-slash-show 0 "name *team/one" "$bin" hub show team/one

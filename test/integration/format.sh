@@ -4,9 +4,11 @@ cd "$(dirname "$0")/../.." || exit 1
 . test/lib/server.sh
 for kept in test/formats/*.tar.xz; do
 	name=$(basename "$kept" .tar.xz)
-	rm -rf "$DATA"
+	rm -rf "$DATA" "$WORK_DIR/more"
 	tar -C "$WORK_DIR" -xJf "$kept"
-	server_start || { not_ok "$name opens" "$(tail -n 3 "$WORK_DIR/log")"; continue; }
+	set --
+	[ ! -d "$WORK_DIR/more" ] || set -- --data "$WORK_DIR/more"
+	server_start "$@" || { not_ok "$name opens" "$(tail -n 3 "$WORK_DIR/log")"; continue; }
 	ok "$name opens"
 	cli() { "$SLUICE_BIN" "$@" --data "$DATA"; }
 	for h in alpha beta; do cli receive "$h" --from earliest --json | sort; done >"$WORK_DIR/all"
@@ -21,6 +23,11 @@ for kept in test/formats/*.tar.xz; do
 	if [ "$name" != v1 ]; then
 		cli group show readers | grep -q '^beta .* 50  *50  *0 ' && ok "$name: committed offsets" ||
 			not_ok "$name: committed offsets" "$(cli group show readers | tail -n 1)"
+	fi
+	if [ "$name" != v1 ] && [ "$name" != v2 ]; then
+		cli receive latest --from earliest --json | grep -c value20 | grep -qx 10 && ok "$name: the newest of each key" ||
+			not_ok "$name: the newest of each key" "$(cli receive latest --from earliest --json | wc -l)"
+		[ "$(cli receive latest --from earliest --json | wc -l)" -lt 200 ] && ok "$name: and not the others" || not_ok "$name: and not the others"
 	fi
 	cli hub list | grep -q gone && not_ok "$name: a deleted hub stays away" || ok "$name: a deleted hub stays away"
 	printf 'more\n' | cli send alpha --partition 0 2>/dev/null

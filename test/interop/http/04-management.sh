@@ -15,20 +15,20 @@ has openapi_is_one '"openapi": "3' body
 expect openapi_needs_manage 401 "$API/openapi.json"
 
 expect hub_create 201 -H "$BASIC" -X PUT -d '{"partitions":3}' "$api"
-has hub_create_answers_the_hub "\"name\":\"$hub\",\"partitions\":3,\"createdAt\":\"20" body
+has hub_create_answers_the_hub "\"name\":\"$hub\",\"partitions\":3,\"retentionMs\":null,\"retentionBytes\":null,\"cleanup\":\"delete\",\"createdAt\":\"20" body
 expect hub_create_again 409 -H "$BASIC" -X PUT -d '{}' "$api"
 expect hub_list 200 -H "$BASIC" "$API/hubs"
 has hub_list_has_it "\"name\":\"$hub\"" body
 expect hub_show 200 -H "$BASIC" "$api"
 has hub_show_has_positions '"partition":2,"beginSequenceNumber":0,"nextSequenceNumber":0,"lastEnqueuedTime":null,"bytes":0' body
 expect hub_update 200 -H "$BASIC" -X PATCH -d '{"partitions":5}' "$api"
-has hub_update_answers_the_hub '"partitions":5,"createdAt":"20' body
+has hub_update_answers_the_hub '"partitions":5,"retentionMs":null' body
 expect hub_update_never_shrinks 400 -H "$BASIC" -X PATCH -d '{"partitions":1}' "$api"
 expect hub_update_unknown_member 400 -H "$BASIC" -X PATCH -d '{"partition":9}' "$api"
 has hub_update_names_the_member "unknown member 'partition'" body
-for member in retention retentionMs retentionBytes cleanup; do
-	expect "hub_create_without_$member" 400 -H "$BASIC" -X PUT -d "{\"$member\":0}" "$API/hubs/other"
-	has "hub_create_names_$member" "unknown member '$member'" body
+for member in retentionMs retentionBytes cleanup; do
+	expect "hub_create_wrong_$member" 400 -H "$BASIC" -X PUT -d "{\"$member\":0}" "$API/hubs/other"
+	has "hub_create_tells_of_$member" "expected here" body
 done
 expect hub_bad_name 400 -H "$BASIC" -X PUT -d '{}' "$API/hubs/bad%20name"
 expect hub_of_nobody 404 -H "$BASIC" "$API/hubs/there-is-none"

@@ -287,5 +287,6 @@ def main():
     test("cross: three protocols, one numbering", test_one_numbering)
 
 
-main()
-finish()
+if __name__ == "__main__":
+    main()
+    finish()

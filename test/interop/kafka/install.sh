@@ -32,7 +32,7 @@ java_clients() {
 	(cd "$into/jars" && sha256sum -c --quiet) <"$here/java/jars.sha256" || return 1
 	for version in 3.9.2 4.3.1; do
 		javac -nowarn -d "$into/java-$version" -cp "$(others):$into/jars/kafka-clients-$version.jar" \
-			"$here/java/Client.java" 2>&1 | grep -v '^Note:'
+			"$here"/java/*.java 2>&1 | grep -v '^Note:'
 		[ "${PIPESTATUS[0]}" = 0 ] || return 1
 	done
 	echo "$now" >"$into/.java"

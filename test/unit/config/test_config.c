@@ -45,6 +45,15 @@ START_TEST(defaults_are_those_documented)
 	ck_assert_uint_eq(c.cache_bytes, UINT64_C(64) << 20);
 	ck_assert_uint_eq(c.max_inflight_bytes, UINT64_C(256) << 20);
 	ck_assert_uint_eq(c.segment_bytes, UINT64_C(256) << 20);
+	ck_assert_uint_eq(c.n_more_data, 0);
+	ck_assert_uint_eq(c.max_disk, 0);
+	ck_assert_uint_eq(c.default_retention_ms, 0);
+	ck_assert_uint_eq(c.retention_check_ms, 1000);
+	ck_assert_uint_eq(c.compaction_memory, UINT64_C(64) << 20);
+	ck_assert_uint_eq(c.tombstone_retention_ms, 86400000);
+	ck_assert_uint_eq(c.cleaner_rate, UINT64_C(128) << 20);
+	ck_assert_uint_eq(c.scrub_period_ms, 604800000);
+	ck_assert_uint_eq(c.export_interval_ms, 60000);
 	ck_assert_uint_eq(c.link_credit, 300);
 	ck_assert_uint_eq(c.idle_timeout_ms, 240000);
 	ck_assert_uint_eq(c.shutdown_grace_ms, 5000);
@@ -78,6 +87,54 @@ START_TEST(flags_are_taken_in_both_forms)
 	ck_assert_str_eq(c.log_level, "debug");
 	ck_assert_str_eq(c.origin[CONFIG_SETTING_shards], "flag --shards");
 	config_fini(&c);
+}
+END_TEST
+
+START_TEST(directories_of_one_source_add_up)
+{
+	struct config c;
+	struct err_detail d;
+	bool print;
+	setenv("SLUICE_DATA", "/v0:/v1:/v2", 1);
+	ck_assert_int_eq(load("", &c, &print, &d), ERR_OK);
+	ck_assert_str_eq(c.data, "/v0");
+	ck_assert_uint_eq(c.n_more_data, 2);
+	ck_assert_str_eq(c.more_data[0], "/v1");
+	ck_assert_str_eq(c.more_data[1], "/v2");
+	config_fini(&c);
+	ck_assert_int_eq(load("--data /a --shards 2 --data=/b:c", &c, &print, &d), ERR_OK);
+	ck_assert_str_eq(c.data, "/a");
+	ck_assert_uint_eq(c.n_more_data, 1);
+	ck_assert_str_eq(c.more_data[0], "/b:c");
+	config_fini(&c);
+	ck_assert_int_eq(load("--data /a", &c, &print, &d), ERR_OK);
+	ck_assert_str_eq(c.data, "/a");
+	ck_assert_uint_eq(c.n_more_data, 0);
+	config_fini(&c);
+	setenv("SLUICE_DATA", "/v0:", 1);
+	ck_assert_int_eq(load("", &c, &print, &d), ERR_INVALID);
+	ck_assert_str_eq(d.text, "SLUICE_DATA: a data directory has no name");
+	setenv("SLUICE_DATA", "0:1:2:3:4:5:6:7:8:9:a:b:c:d:e:f:g", 1);
+	ck_assert_int_eq(load("", &c, &print, &d), ERR_INVALID);
+	ck_assert_str_eq(d.text, "SLUICE_DATA: more than 16 data directories");
+	unsetenv("SLUICE_DATA");
+}
+END_TEST
+
+START_TEST(off_is_nothing_where_that_may_be)
+{
+	struct config c;
+	struct err_detail d;
+	bool print;
+	ck_assert_int_eq(load("--max-disk 1g --default-retention 400d --scrub-period off "
+			      "--disk-reserve OFF", &c, &print, &d), ERR_OK);
+	ck_assert_uint_eq(c.max_disk, UINT64_C(1) << 30);
+	ck_assert_uint_eq(c.default_retention_ms, UINT64_C(400) * 86400000);
+	ck_assert_uint_eq(c.scrub_period_ms, 0);
+	ck_assert_uint_eq(c.disk_reserve, 0);
+	config_fini(&c);
+	ck_assert_int_ne(load("--cache-bytes off", &c, &print, &d), ERR_OK);
+	ck_assert_ptr_nonnull(strstr(d.text, "is not a size"));
 }
 END_TEST
 
@@ -149,7 +206,7 @@ static const struct {
 	{"--data", "--data needs a value"},
 	{"--config", "--config needs a value"},
 	{"--print-config=1", "takes no value"},
-	{"--data a --data b", "--data is given twice"},
+	{"--data a --max-disk", "--max-disk needs a value"},
 };
 
 /* A bad value is bad configuration, wherever it came from. */
@@ -167,7 +224,7 @@ static const struct {
 	{"--amqps ::1:5671", "is not ADDR:PORT"},
 	{"--host a/b", "--host: \"a/b\" is not a host name"},
 	{"--disk-reserve 1x", "--disk-reserve: \"1x\" is not a size"},
-	{"--segment-bytes 1k", "--segment-bytes: 1k is outside 16MiB to 4GiB"},
+	{"--segment-bytes 1k", "--segment-bytes: 1k is outside 1MiB to 4GiB"},
 	{"--idle-timeout 60", "--idle-timeout: \"60\" is not a duration"},
 	{"--idle-timeout 1s", "--idle-timeout: 1s is outside 10s to 1h"},
 	{"--log-level loud", "--log-level: \"loud\" is not one of debug|info|warn|error"},
@@ -220,6 +277,9 @@ static const struct {
 	{"--tls-cert x", "tls-cert and tls-key are needed together"},
 	{"--data=", "data must not be empty"},
 	{"--host=", "host must not be empty"},
+	{"--data a --data b --data a", "data: a stands there twice"},
+	{"--data a --data b --data b", "data: b stands there twice"},
+	{"--data a --data=", "--data: a data directory has no name"},
 };
 
 START_TEST(contradiction_is_refused)
@@ -255,13 +315,15 @@ START_TEST(print_shows_value_and_origin)
 	bool print;
 	char *text = NULL;
 	size_t n = 0;
-	ck_assert_int_eq(load("--hub a:2 --hub b --cache-bytes 128m", &c, &print, &d), ERR_OK);
+	ck_assert_int_eq(load("--hub a:2 --hub b --cache-bytes 128m --data x --data y", &c, &print, &d), ERR_OK);
 	FILE *f = open_memstream(&text, &n);
 	ck_assert_ptr_nonnull(f);
 	config_print(&c, f);
 	config_help(f);
 	ck_assert_int_eq(fclose(f), 0);
 	ck_assert_ptr_nonnull(strstr(text, "= a:2,b"));
+	ck_assert_ptr_nonnull(strstr(text, "= x:y                      # flag --data"));
+	ck_assert_ptr_nonnull(strstr(text, "(off)"));
 	ck_assert_ptr_nonnull(strstr(text, "= 128MiB                   # flag --cache-bytes"));
 	ck_assert_ptr_nonnull(strstr(text, "= off                      # default"));
 	ck_assert_ptr_nonnull(strstr(text, "  --amqps ADDR:PORT"));
@@ -277,7 +339,7 @@ START_TEST(each_failed_allocation_is_survived)
 		struct err_detail d;
 		bool print;
 		mem_fault_at(n);
-		enum err e = load("--hub a:2 --data x", &c, &print, &d);
+		enum err e = load("--hub a:2 --data x --data y", &c, &print, &d);
 		bool fired = mem_fault_fired();
 		mem_fault_at(0);
 		if (!fired) {
@@ -298,6 +360,8 @@ Suite *config_suite(void)
 	TCase *t = tcase_create("all");
 	tcase_add_test(t, defaults_are_those_documented);
 	tcase_add_test(t, flags_are_taken_in_both_forms);
+	tcase_add_test(t, directories_of_one_source_add_up);
+	tcase_add_test(t, off_is_nothing_where_that_may_be);
 	tcase_add_test(t, hubs_add_up_and_later_ones_replace);
 	tcase_add_test(t, environment_yields_to_flags);
 	tcase_add_test(t, bad_variable_is_named);

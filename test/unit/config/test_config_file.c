@@ -55,6 +55,18 @@ START_TEST(own_layout_is_read)
 }
 END_TEST
 
+START_TEST(directories_may_be_a_list)
+{
+	struct config c;
+	struct err_detail d;
+	ck_assert_int_eq(load("{\"data\":[\"/x\",\"/y:z\"]}", NULL, &c, &d), ERR_OK);
+	ck_assert_str_eq(c.data, "/x");
+	ck_assert_uint_eq(c.n_more_data, 1);
+	ck_assert_str_eq(c.more_data[0], "/y:z");
+	config_fini(&c);
+}
+END_TEST
+
 START_TEST(file_yields_to_environment_and_flag)
 {
 	struct config c;
@@ -139,6 +151,8 @@ static const struct {
 	{"{\"shards\":300}", "\"shards\": 300 is outside"},
 	{"{\"amqps\":5671}", "\"amqps\": \"5671\" is not ADDR:PORT"},
 	{"{\"data\":{}}", "\"data\": must be"},
+	{"{\"data\":[]}", "\"data\": must not be empty"},
+	{"{\"data\":[\"a\",{}]}", "\"data\": [1]: must be"},
 	{"{\"data\":\"a\\u0000b\"}", "line 1"},
 	{"{\"allow-plaintext\":\"x\"}", "\"allow-plaintext\": \"x\" is neither"},
 	{"{\"hubs\":{}}", "\"hubs\": must be a list"},
@@ -192,6 +206,7 @@ Suite *config_file_suite(void)
 	Suite *s = suite_create("config_file");
 	TCase *t = tcase_create("all");
 	tcase_add_test(t, own_layout_is_read);
+	tcase_add_test(t, directories_may_be_a_list);
 	tcase_add_test(t, file_yields_to_environment_and_flag);
 	tcase_add_test(t, emulator_layout_is_read);
 	tcase_add_test(t, emulator_listener_yields_to_flag);

@@ -19,6 +19,8 @@ struct store {
 	struct row *rows;
 	bool holds;
 	enum err fails;
+	bool has_out;
+	uint32_t out;
 	struct store_rows_write *held_first, *held_last;
 	uint32_t held, writes;
 	const struct catalog *catalog;
@@ -147,6 +149,17 @@ uint32_t store_shard_of(const struct store *s, struct span name)
 {
 	(void)s;
 	return (uint32_t)name.n % 4;
+}
+
+bool store_shard_is_out(const struct store *s, uint32_t shard)
+{
+	return s->has_out && shard == s->out;
+}
+
+void fake_store_out(struct store *s, uint32_t shard)
+{
+	s->has_out = true;
+	s->out = shard;
 }
 
 const struct catalog *store_catalog(struct store *s)

@@ -14,6 +14,8 @@ void fake_store_release(struct store *s);
 uint32_t fake_store_held(struct store *s);
 /* Every write fails with this; ERR_OK ends it. */
 void fake_store_fail(struct store *s, enum err e);
+/* The shard's volume cannot be used; before the coordinator is made. */
+void fake_store_out(struct store *s, uint32_t shard);
 uint32_t fake_store_rows(struct store *s, uint8_t kind);
 uint32_t fake_store_writes(struct store *s);
 void fake_store_put(struct store *s, uint8_t kind, struct span key, struct span content);

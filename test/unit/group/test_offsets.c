@@ -53,6 +53,34 @@ START_TEST(commits_are_fetched_now_and_after_a_restart)
 }
 END_TEST
 
+/* Its rows cannot be read. Were it told that nothing is committed, its members would
+ * begin at one end of their partitions. */
+START_TEST(a_group_whose_volume_is_out_is_not_taken_for_a_new_one)
+{
+	enum { OUT = 3 };	/* of names with three letters */
+	static const enum groups_kind kinds[] = {GROUPS_JOIN, GROUPS_FETCH, GROUPS_LEAVE,
+						 GROUPS_HEARTBEAT};
+	gb_close(&bed);
+	fake_store_out(store, OUT);
+	gb_open(&bed);
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		struct gop *o = gb_op(&bed, kinds[i], "out", NULL);
+		o->offsets[0].part = (struct store_part){1, 0};
+		if (kinds[i] == GROUPS_FETCH) {
+			o->op.u.fetch.offsets = o->offsets;
+			o->op.u.fetch.n_offsets = 1;
+		}
+		gb_submit(&bed, o);
+		ck_op(&bed, o, GROUP_NOT_COORDINATOR);
+	}
+	ck_op(&bed, gb_commit(&bed, "out", NULL, -1, 1, 0, 5), GROUP_NOT_COORDINATOR);
+	ck_assert_int_eq(gb_delete(&bed, "out"), GROUP_NOT_COORDINATOR);
+	ck_assert_str_eq(gb_state(&bed, "out"), "Dead");
+	ck_op(&bed, gb_commit(&bed, "well", NULL, -1, 1, 0, 5), GROUP_OK);
+	ck_assert_int_eq(gb_fetch(&bed, "well", 1, 0), 5);
+}
+END_TEST
+
 START_TEST(a_commit_is_seen_when_it_is_durable)
 {
 	ck_op(&bed, gb_commit(&bed, "s", NULL, -1, 1, 0, 1), GROUP_OK);
@@ -252,6 +280,7 @@ Suite *offsets_suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, commits_are_fetched_now_and_after_a_restart);
+	tcase_add_test(t, a_group_whose_volume_is_out_is_not_taken_for_a_new_one);
 	tcase_add_test(t, a_commit_is_seen_when_it_is_durable);
 	tcase_add_test(t, each_offset_has_its_own_code);
 	tcase_add_test(t, members_commit_with_their_generation);

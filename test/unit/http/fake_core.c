@@ -249,3 +249,50 @@ void core_error_text(const struct core *c, enum err e, const char *detail, const
 	snprintf(out, out_size, "%s %s TrackingId:%s", detail[0] != '\0' ? detail : err_text(e),
 		 entity, tracking);
 }
+
+/* No store is behind it: backups are refused as while it stops. */
+struct store *core_store(struct core *c)
+{
+	(void)c;
+	return NULL;
+}
+
+void store_uuid_text(const struct store *s, char out[37])
+{
+	(void)s;
+	out[0] = '\0';
+}
+
+uint32_t store_volumes(const struct store *s)
+{
+	(void)s;
+	return 0;
+}
+
+const char *store_volume_dir(const struct store *s, uint32_t volume)
+{
+	(void)s;
+	(void)volume;
+	return "";
+}
+
+void store_pin(struct store *s, struct store_pin *op)
+{
+	(void)s;
+	op->err = ERR_STOPPING;
+	op->msg.run = op->done;
+	mailbox_post(op->reply_to, &op->msg);
+}
+
+enum err store_pin_renew(struct store *s, uint64_t id)
+{
+	(void)s;
+	(void)id;
+	return ERR_NOT_FOUND;
+}
+
+void store_unpin(struct store *s, uint64_t id)
+{
+	(void)s;
+	(void)id;
+}

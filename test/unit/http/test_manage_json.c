@@ -13,6 +13,28 @@ START_TEST(hub_settings_are_read)
 }
 END_TEST
 
+START_TEST(retention_and_cleanup_are_read)
+{
+	struct catalog_command c = {.partitions = 1};
+	ck_assert_int_eq(http_hub_body(span_str("{\"retentionMs\":86400000,\"retentionBytes\":1048576,"
+						"\"cleanup\":\"delete, compact\"}"),
+				       &c, NULL),
+			 ERR_OK);
+	ck_assert(c.has_retention && c.has_retention_bytes && c.has_cleanup);
+	ck_assert_int_eq(c.retention_ms, 86400000);
+	ck_assert_uint_eq(c.retention_bytes, 1048576);
+	ck_assert_int_eq(c.cleanup, CATALOG_COMPACT_DELETE);
+	ck_assert_int_eq(http_hub_body(span_str("{\"retentionMs\":null,\"retentionBytes\":null,"
+						"\"cleanup\":\"compact\"}"),
+				       &c, NULL),
+			 ERR_OK);
+	ck_assert(c.has_retention && c.has_retention_bytes);
+	ck_assert_int_eq(c.retention_ms, 0);
+	ck_assert_uint_eq(c.retention_bytes, 0);
+	ck_assert_int_eq(c.cleanup, CATALOG_COMPACT);
+}
+END_TEST
+
 START_TEST(absent_settings_are_left_alone)
 {
 	static const char *const bodies[] = {"", "{}"};
@@ -28,6 +50,10 @@ END_TEST
 static const char *const bad_hubs[] = {
 	"[]", "{", "{\"partitions\":0}", "{\"partitions\":1025}", "{\"partitions\":1.5}",
 	"{\"partitions\":\"4\"}", "{\"partition\":4}", "{\"partitions\":4} x",
+	"{\"retentionMs\":0}", "{\"retentionMs\":-1}", "{\"retentionMs\":\"7d\"}",
+	"{\"retentionMs\":1e300}", "{\"retentionBytes\":0}", "{\"retentionBytes\":1.5}",
+	"{\"cleanup\":\"\"}", "{\"cleanup\":\"compacted\"}", "{\"cleanup\":\"delete,\"}",
+	"{\"cleanup\":null}", "{\"cleanup\":[\"delete\"]}",
 };
 
 START_TEST(bad_hub_settings_are_refused)
@@ -45,9 +71,7 @@ static const struct {
 } unknown[] = {
 	{"{\"partition\":4}", "unknown member 'partition'"},
 	{"{\"retention\":\"7d\"}", "unknown member 'retention'"},
-	{"{\"partitions\":4,\"retentionMs\":0}", "unknown member 'retentionMs'"},
-	{"{\"retentionBytes\":0}", "unknown member 'retentionBytes'"},
-	{"{\"cleanup\":\"delete\"}", "unknown member 'cleanup'"},
+	{"{\"partitions\":4,\"retentionDays\":1}", "unknown member 'retentionDays'"},
 };
 
 START_TEST(unknown_member_is_named)
@@ -110,7 +134,8 @@ START_TEST(hub_is_written)
 	struct str out = {0};
 	http_hub_put(&hub, &out);
 	ck_assert_str_eq(out.p,
-			 "{\"name\":\"a/b\",\"partitions\":2,\"createdAt\":null,"
+			 "{\"name\":\"a/b\",\"partitions\":2,\"retentionMs\":86400000,"
+			 "\"retentionBytes\":null,\"cleanup\":\"compact\",\"createdAt\":null,"
 			 "\"updatedAt\":null,\"groups\":[\"$Default\",\"g\\\"1\"]");
 	str_fini(&out);
 }
@@ -151,6 +176,7 @@ Suite *manage_json_suite(void)
 	Suite *s = suite_create("manage_json");
 	TCase *t = tcase_create("manage_json");
 	tcase_add_test(t, hub_settings_are_read);
+	tcase_add_test(t, retention_and_cleanup_are_read);
 	tcase_add_test(t, absent_settings_are_left_alone);
 	tcase_add_loop_test(t, bad_hub_settings_are_refused, 0, sizeof bad_hubs / sizeof *bad_hubs);
 	tcase_add_loop_test(t, unknown_member_is_named, 0, sizeof unknown / sizeof *unknown);

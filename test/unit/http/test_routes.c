@@ -37,6 +37,9 @@ HANDLER(http_policy_show)
 HANDLER(http_policy_create)
 HANDLER(http_policy_rotate)
 HANDLER(http_policy_delete)
+HANDLER(http_backup_begin)
+HANDLER(http_backup_renew)
+HANDLER(http_backup_end)
 FINISHER(http_send_finish)
 FINISHER(http_hub_created)
 FINISHER(http_hub_updated)
@@ -45,6 +48,7 @@ FINISHER(http_policy_created)
 FINISHER(http_policy_rotated)
 FINISHER(http_deleted)
 FINISHER(http_groups_found)
+FINISHER(http_backup_begun)
 
 #define V1 "/$management/v1"
 
@@ -68,6 +72,10 @@ static const struct {
 	{"POST", "/metrics", HTTP_DOOR_MAIN, ERR_NOT_ALLOWED, NULL, HTTP_GET},
 	{"get", "/metrics", HTTP_DOOR_MAIN, ERR_NOT_ALLOWED, NULL, HTTP_GET},
 	{"GET", V1 "/hubs/messages", HTTP_DOOR_MAIN, ERR_OK, http_hub_show, 0},
+	{"POST", V1 "/backups", HTTP_DOOR_MAIN, ERR_OK, http_backup_begin, 0},
+	{"PUT", V1 "/backups/7", HTTP_DOOR_MAIN, ERR_OK, http_backup_renew, 0},
+	{"DELETE", V1 "/backups/7", HTTP_DOOR_MAIN, ERR_OK, http_backup_end, 0},
+	{"GET", V1 "/backups", HTTP_DOOR_MAIN, ERR_NOT_ALLOWED, NULL, HTTP_POST},
 	{"PUT", V1 "/hubs/a%2Fb", HTTP_DOOR_MAIN, ERR_OK, http_hub_create, 0},
 	{"POST", V1 "/hubs/h", HTTP_DOOR_MAIN, ERR_NOT_ALLOWED, NULL,
 	 HTTP_GET | HTTP_PUT | HTTP_PATCH | HTTP_DELETE},

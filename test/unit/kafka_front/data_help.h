@@ -54,9 +54,13 @@ uint32_t bed_batches(const struct kafka_records *r);
 struct kafka_list_offsets_response_partition *bed_list(int16_t version, int32_t partition,
 						       int64_t timestamp);
 
+/* Sees what a read from the cache gave, and may change it; NULL: none. */
+extern void (*bed_read_hook)(struct store_batches *b);
+
 Suite *produce_suite(void);
 Suite *fetch_suite(void);
 Suite *fetch_wait_suite(void);
 Suite *list_offsets_suite(void);
+Suite *compacted_suite(void);
 
 #endif

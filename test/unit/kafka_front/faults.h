@@ -20,5 +20,7 @@ void faults_gone(struct kafka_fix *f, int16_t key, int16_t version, const void *
 Suite *metadata_suite(void);
 Suite *kafka_groups_suite(void);
 Suite *admin_suite(void);
+Suite *settings_suite(void);
+Suite *delete_records_suite(void);
 
 #endif

@@ -93,6 +93,8 @@ static void open_fronts(struct kafka_fix *f)
 		.max_batch_bytes = 1048588,
 		.max_inflated_bytes = 64 << 20,
 		.max_fetch_bytes = 8 << 20,
+		.segment_bytes = 256 << 20,
+		.tombstone_retention_ms = 86400000,
 		.idle_timeout_ms = 600000,
 	};
 	ck_assert_int_eq(kafka_front_new(&k, &f->front), ERR_OK);

@@ -10,6 +10,7 @@ int main(void)
 	srunner_add_suite(runner, records_iter_suite());
 	srunner_add_suite(runner, to_kafka_suite());
 	srunner_add_suite(runner, kafka_value_suite());
+	srunner_add_suite(runner, compact_suite());
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

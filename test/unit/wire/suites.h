@@ -8,5 +8,6 @@ Suite *records_suite(void);
 Suite *records_iter_suite(void);
 Suite *to_kafka_suite(void);
 Suite *kafka_value_suite(void);
+Suite *compact_suite(void);
 
 #endif

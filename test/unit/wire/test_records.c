@@ -55,6 +55,42 @@ START_TEST(batches_of_other_programs_are_accepted)
 }
 END_TEST
 
+/* The second of the three has none; an empty one is one. */
+START_TEST(keys_are_needed_where_asked_for)
+{
+	int32_t keyless = -1;
+	struct records_check rules = lax;
+	rules.needs_keys = true;
+	struct span golden = span_of(goldens[_i].p, goldens[_i].n);
+	ck_assert_int_eq(check_with(golden, &rules).verdict, RECORDS_INVALID);
+	rules.keyless = &keyless;
+	struct checked c = check_with(golden, &rules);
+	ck_assert_int_eq(c.verdict, RECORDS_INVALID);
+	ck_assert_int_eq(keyless, 1);
+	ck_assert_str_eq(c.d.text, "Record 1 of 3 has no key, which compaction of the hub needs.");
+}
+END_TEST
+
+/* Damage is told from a key that is not there. */
+START_TEST(keys_that_are_damaged_are_not_missing)
+{
+	static const uint8_t wrong[] = {0x03, 0x10, 0xff};	/* -2, 8, a cut length */
+	for (size_t i = 0; i < sizeof wrong; i++) {
+		int32_t keyless = -1;
+		struct records_check rules = lax;
+		rules.needs_keys = true;
+		rules.keyless = &keyless;
+		const uint8_t record[] = {10, 0, 0, 0, wrong[i], 'k'};
+		struct span batch = make_batch(RECORDS_NONE, span_of(record, sizeof record), 1);
+		struct checked c = check_with(batch, &rules);
+		ck_assert_int_eq(c.verdict, RECORDS_INVALID);
+		ck_assert_int_eq(keyless, -1);
+		ck_assert_str_eq(c.d.text, "Record 0 of 1: its key length is wrong.");
+		batch_free(batch);
+	}
+}
+END_TEST
+
 START_TEST(no_part_of_a_batch_is_a_batch)
 {
 	for (size_t n = 0; n < goldens[_i].n; n++) {
@@ -426,6 +462,8 @@ Suite *records_suite(void)
 	TCase *t = tcase_create("check");
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, batches_of_other_programs_are_accepted, 0, (int)n_goldens);
+	tcase_add_loop_test(t, keys_are_needed_where_asked_for, 0, (int)n_goldens);
+	tcase_add_test(t, keys_that_are_damaged_are_not_missing);
 	tcase_add_loop_test(t, no_part_of_a_batch_is_a_batch, 0, (int)n_goldens);
 	tcase_add_loop_test(t, wrong_heads_are_refused_by_kind, 0, sizeof heads / sizeof heads[0]);
 	tcase_add_loop_test(t, count_and_last_delta_must_agree_with_the_records, 0, (int)n_goldens);
