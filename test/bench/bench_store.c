@@ -1,154 +1,49 @@
-/* How fast the store takes appends: producer threads with a window of
- * outstanding operations each.
+/* How fast the store appends and reads, without a network.
  *
- *   bench_store [--dir D] [--size BYTES] [--events N] [--threads N] [--window N]
- *               [--partitions N] [--shards N] [--seconds S]
+ *   bench_store [--NAME VALUE]...
  *
- * --size is that of one event's value, --events how many make one batch. Prints
- * one line: operations, events and bytes per second, latency from store_append
- * to its answer, CPU. Without --dir a directory under TMPDIR, removed at the
- * end. */
+ *   --dir D           its data directory, kept; else one under TMPDIR, removed
+ *   --size BYTES      of one event's value (1024); --events N of one batch (1)
+ *   --producers N     (16), each with --window N batches that wait for their answer (5),
+ *                     run by --threads N (2); --rate KIB per second in all (0: as fast
+ *                     as it goes), latency then from when a batch was due
+ *   --partitions N    (16) of one hub; --shards N (16); --segment MIB
+ *   --seconds S       (5); --fill MIB: until so much is written, instead
+ *   --cold N --slow N --recent N   readers beside the producers: bench_store_read.c
+ *   --retention KIB   each partition keeps so much
+ *   --old 1           produces nothing: reads what is there
+ *
+ * Prints one line of JSON. 1 MB = 1,048,576 bytes of batches. */
 
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "base/clock.h"
-#include "base/hist.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/metrics.h"
-#include "store/store.h"
+#include "test/bench/bench_store.h"
 
-struct settings {
-	const char *dir;
-	long size;
-	long events;
-	long threads;
-	long window;
-	long partitions;
-	long shards;
-	long seconds;
-};
-
-static struct settings settings = {
-	.size = 100,
+struct settings settings = {
+	.size = 1024,
 	.events = 1,
 	.threads = 2,
-	.window = 2000,
-	.partitions = 32,
+	.producers = 16,
+	.window = 5,
+	.partitions = 16,
 	.shards = 16,
 	.seconds = 5,
 };
 
-struct append {
-	struct store_append op;	/* first */
-	struct producer *producer;
-	int64_t start_ns;
-};
-
-struct producer {
-	struct store *store;
-	struct store_partition **partitions;
-	struct buf *sample;
-	uint32_t sample_len;
-	struct mailbox mb;
-	struct append *appends;
-	uint64_t turn;
-	uint64_t answered;
-	uint64_t outstanding;
-	int64_t end_ns;
-	int64_t now_ns;
-};
-
-static struct hist latency;
-
-static void fail(const char *what, const char *why)
+void bench_fail(const char *what, const char *why)
 {
 	fprintf(stderr, "bench_store: %s: %s\n", what, why);
 	exit(1);
 }
 
-static msg_fn on_done;
-
-static void send_one(struct append *a)
-{
-	struct producer *p = a->producer;
-	struct buf *b = buf_new(p->sample_len);
-	if (b == NULL) {
-		fail("append", "no memory");
-	}
-	memcpy(b->data, p->sample->data, p->sample_len);
-	b->len = p->sample_len;
-	a->op = (struct store_append){
-		.reply_to = &p->mb,
-		.done = on_done,
-		.partition = p->partitions[p->turn++ % (uint64_t)settings.partitions],
-		.encoding = BATCH_AMQP,
-		.batch = b,
-		.batch_len = p->sample_len,
-		.events = (uint32_t)settings.events,
-		.may_merge = true,
-	};
-	a->start_ns = p->now_ns;
-	p->outstanding++;
-	store_append(p->store, &a->op);
-}
-
-static void on_done(struct msg *m)
-{
-	struct append *a = (struct append *)m;
-	struct producer *p = a->producer;
-	if (a->op.err != ERR_OK) {
-		fail("append", err_text(a->op.err));
-	}
-	p->outstanding--;
-	p->answered++;
-	hist_add(&latency, (uint64_t)(p->now_ns - a->start_ns));
-	if (p->now_ns < p->end_ns) {
-		send_one(a);
-	}
-}
-
-static void *producer_main(void *arg)
-{
-	struct producer *p = arg;
-	p->now_ns = clock_mono_ns();
-	for (long i = 0; i < settings.window; i++) {
-		p->appends[i].producer = p;
-		send_one(&p->appends[i]);
-	}
-	while (p->outstanding > 0) {
-		struct msg *m = mailbox_wait(&p->mb, INT64_MAX);
-		p->now_ns = clock_mono_ns();
-		msg_run_all(m);
-	}
-	return NULL;
-}
-
 /* ---- set-up -------------------------------------------------------------- */
-
-static void make_sample(struct producer *p)
-{
-	uint8_t *value = mem_alloc((size_t)settings.size);
-	for (long i = 0; i < settings.size; i++) {
-		value[i] = (uint8_t)random();
-	}
-	struct batch_builder b;
-	batch_builder_init(&b, (size_t)((settings.size + BATCH_RECORD_MAX) * settings.events),
-			   LIMIT_BATCH);
-	struct span part = span_of(value, (size_t)settings.size);
-	for (long i = 0; i < settings.events; i++) {
-		batch_builder_add(&b, &part, 1);
-	}
-	if (batch_builder_finish(&b, &p->sample) != ERR_OK) {
-		fail("batch", "too large");
-	}
-	p->sample_len = p->sample->len;
-	batch_builder_fini(&b);
-	mem_free(value);
-}
 
 struct made {
 	struct store_command op;	/* first */
@@ -171,14 +66,17 @@ static struct store_partition **open_hub(struct store *s)
 		.done = on_made,
 		.command = {.op = CATALOG_HUB_CREATE,
 			    .hub = "bench",
-			    .partitions = (uint32_t)settings.partitions},
+			    .partitions = (uint32_t)settings.partitions,
+			    .has_retention_bytes = settings.retention > 0,
+			    .retention_bytes = (uint64_t)settings.retention << 10},
 	};
 	store_command(s, &made.op);
 	while (!made.is_done) {
 		msg_run_all(mailbox_wait(&mb, INT64_MAX));
 	}
+	mailbox_fini(&mb);
 	if (made.op.err != ERR_OK && made.op.err != ERR_EXISTS) {
-		fail("hub", made.op.detail.text);
+		bench_fail("hub", made.op.detail.text);
 	}
 	struct store_partition **v = mem_calloc((size_t)settings.partitions, sizeof *v);
 	const struct catalog *c = store_catalog(s);
@@ -186,7 +84,7 @@ static struct store_partition **open_hub(struct store *s)
 	for (long i = 0; i < settings.partitions; i++) {
 		v[i] = store_partition_find(s, (struct store_part){h->id, (uint32_t)i});
 		if (v[i] == NULL) {
-			fail("hub", "has fewer partitions");
+			bench_fail("hub", "has fewer partitions");
 		}
 	}
 	catalog_drop(&c);
@@ -207,79 +105,150 @@ static void parse(int argc, char **argv)
 		const char *name;
 		long *value;
 	} numbers[] = {
-		{"--size", &settings.size},	    {"--events", &settings.events},
-		{"--threads", &settings.threads},   {"--window", &settings.window},
-		{"--partitions", &settings.partitions}, {"--shards", &settings.shards},
-		{"--seconds", &settings.seconds},
+		{"--size", &settings.size},	      {"--events", &settings.events},
+		{"--threads", &settings.threads},     {"--producers", &settings.producers},
+		{"--window", &settings.window},	      {"--partitions", &settings.partitions},
+		{"--shards", &settings.shards},	      {"--seconds", &settings.seconds},
+		{"--rate", &settings.rate},	      {"--fill", &settings.fill},
+		{"--cold", &settings.cold},	      {"--slow", &settings.slow},
+		{"--recent", &settings.recent},	      {"--retention", &settings.retention},
+		{"--segment", &settings.segment},     {"--old", &settings.old},
 	};
-	for (int i = 1; i + 1 < argc; i += 2) {
-		bool known = strcmp(argv[i], "--dir") == 0;
+	for (int i = 1; i < argc; i += 2) {
+		bool known = i + 1 < argc && strcmp(argv[i], "--dir") == 0;
 		if (known) {
 			settings.dir = argv[i + 1];
 		}
-		for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) {
+		for (size_t k = 0; i + 1 < argc && k < sizeof numbers / sizeof *numbers; k++) {
 			if (strcmp(argv[i], numbers[k].name) == 0) {
 				*numbers[k].value = strtol(argv[i + 1], NULL, 10);
-				known = *numbers[k].value > 0;
+				known = *numbers[k].value >= 0;
 			}
 		}
 		if (!known) {
-			fail("unknown or bad argument", argv[i]);
+			bench_fail("unknown or bad argument", argv[i]);
 		}
 	}
 }
 
-static void print_result(uint64_t answered, uint32_t batch_len, int64_t wall_ns, int64_t cpu_ns)
+/* ---- what the process did -------------------------------------------------- */
+
+/* A line "name: number" of a file of /proc/self. */
+static long proc_number(const char *file, const char *name)
 {
-	double s = (double)wall_ns / 1e9;
-	double ops = (double)answered / s;
-	printf("ops/s=%.0f events/s=%.0f MB/s=%.1f p50_us=%.0f p99_us=%.0f cpu=%.2f "
-	       "commits/s=%.0f entries/s=%.0f batches/s=%.0f\n",
-	       ops, ops * (double)settings.events, ops * batch_len / 1e6,
-	       (double)hist_quantile(&latency, 0.5) / 1e3,
-	       (double)hist_quantile(&latency, 0.99) / 1e3, (double)cpu_ns / (double)wall_ns,
-	       (double)metric_get(METRIC_STORE_COMMITS) / s,
-	       (double)metric_get(METRIC_STORE_ENTRIES) / s,
-	       (double)metric_get(METRIC_STORE_BATCHES) / s);
+	FILE *f = fopen(file, "r");
+	char line[256];
+	long value = 0;
+	while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+		size_t n = strlen(name);
+		if (strncmp(line, name, n) == 0 && line[n] == ':') {
+			value = strtol(line + n + 1, NULL, 10);
+		}
+	}
+	if (f != NULL) {
+		fclose(f);
+	}
+	return value;
 }
 
-static void run(struct store *store)
+struct usage {
+	int64_t wall_ns;
+	int64_t cpu_ns;
+	int64_t commits;
+	int64_t record_bytes;
+	long disk_bytes;
+};
+
+static struct usage usage_now(void)
+{
+	return (struct usage){
+		.wall_ns = clock_mono_ns(),
+		.cpu_ns = clock_cpu_ns(),
+		.commits = metric_get(METRIC_STORE_COMMITS),
+		.record_bytes = metric_get(METRIC_STORE_BYTES),
+		.disk_bytes = proc_number("/proc/self/io", "write_bytes"),
+	};
+}
+
+static void print_reads(const char *name, const struct bench_read_result *r)
+{
+	if (r->reads > 0) {
+		printf(",\"%s\":{\"reads\":%llu,\"mb\":%.1f,\"mbPerSecond\":%.1f,\"seconds\":%.3f,"
+		       "\"cpuSeconds\":%.3f,\"p50Ms\":%.3f,\"p99Ms\":%.3f}",
+		       name, (unsigned long long)r->reads, (double)r->bytes / 1048576,
+		       (double)r->bytes / 1048576 / r->seconds, r->seconds, r->cpu_seconds,
+		       (double)hist_quantile(&r->latency, 0.5) / 1e6,
+		       (double)hist_quantile(&r->latency, 0.99) / 1e6);
+	}
+}
+
+static void print_load(struct bench_load *l, uint64_t answered, const struct usage *from,
+		       const struct usage *to)
+{
+	double s = (double)(to->wall_ns - from->wall_ns) / 1e9;
+	double bytes = (double)answered * bench_load_batch_bytes(l);
+	int64_t commits = to->commits - from->commits;
+	struct hist *h = bench_load_latency(l);
+	printf("\"batches\":%llu,\"seconds\":%.3f,\"mb\":%.1f,\"mbPerSecond\":%.2f,"
+	       "\"batchesPerSecond\":%.0f,\"p50Ms\":%.3f,\"p99Ms\":%.3f,\"maxMs\":%.3f,"
+	       "\"cpuSeconds\":%.3f,\"commits\":%lld,\"group\":%.0f,\"recordMb\":%.1f,"
+	       "\"diskMb\":%.1f,",
+	       (unsigned long long)answered, s, bytes / 1048576, bytes / 1048576 / s,
+	       (double)answered / s, (double)hist_quantile(h, 0.5) / 1e6,
+	       (double)hist_quantile(h, 0.99) / 1e6, (double)hist_quantile(h, 1) / 1e6,
+	       (double)(to->cpu_ns - from->cpu_ns) / 1e9, (long long)commits,
+	       commits > 0 ? (double)(to->record_bytes - from->record_bytes) / (double)commits : 0,
+	       (double)(to->record_bytes - from->record_bytes) / 1048576,
+	       (double)(to->disk_bytes - from->disk_bytes) / 1048576);
+}
+
+static void sleep_ms(long ms)
+{
+	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+	nanosleep(&ts, NULL);
+}
+
+static void run(struct store *store, double open_ms, long rss_before)
 {
 	struct store_partition **partitions = open_hub(store);
-	struct producer *p = mem_calloc((size_t)settings.threads, sizeof *p);
-	pthread_t *t = mem_calloc((size_t)settings.threads, sizeof *t);
-	int64_t start_ns = clock_mono_ns();
-	int64_t cpu_ns = clock_cpu_ns();
-	for (long i = 0; i < settings.threads; i++) {
-		p[i].store = store;
-		p[i].partitions = partitions;
-		p[i].turn = (uint64_t)(i * settings.partitions / settings.threads);
-		p[i].appends = mem_calloc((size_t)settings.window, sizeof *p[i].appends);
-		p[i].end_ns = start_ns + (int64_t)settings.seconds * 1000000000;
-		make_sample(&p[i]);
-		mailbox_init(&p[i].mb, NULL, NULL);
-		if (thread_start(&t[i], ROLE_NET_LOOP, "producer", producer_main, &p[i]) != ERR_OK) {
-			fail("thread", "cannot start");
-		}
+	long rss_hub = proc_number("/proc/self/status", "VmRSS");
+	struct usage from = usage_now();
+	struct bench_load *l = settings.old == 0 ? bench_load_start(store, partitions) : NULL;
+	struct bench_reads *cold = bench_reads_start(store, partitions, BENCH_COLD, settings.cold);
+	struct bench_reads *slow = bench_reads_start(store, partitions, BENCH_SLOW, settings.slow);
+	struct bench_reads *recent =
+		bench_reads_start(store, partitions, BENCH_RECENT, settings.recent);
+	while (l != NULL ? !bench_load_is_done(l) : !bench_reads_are_done(cold)) {
+		sleep_ms(10);
 	}
-	uint64_t answered = 0;
-	for (long i = 0; i < settings.threads; i++) {
-		thread_join(t[i]);
-		answered += p[i].answered;
+	struct usage to = usage_now();
+	struct bench_read_result cold_result;
+	struct bench_read_result slow_result;
+	struct bench_read_result recent_result;
+	bench_reads_join(cold, &cold_result);
+	bench_reads_join(slow, &slow_result);
+	bench_reads_join(recent, &recent_result);
+	printf("{");
+	if (l != NULL) {
+		uint64_t answered = bench_load_join(l);
+		print_load(l, answered, &from, &to);
 	}
-	print_result(answered, p[0].sample_len, clock_mono_ns() - start_ns, clock_cpu_ns() - cpu_ns);
+	printf("\"openMs\":%.1f,\"rssOpenKb\":%ld,\"rssHubKb\":%ld,\"rssEndKb\":%ld", open_ms,
+	       rss_before, rss_hub, proc_number("/proc/self/status", "VmRSS"));
+	print_reads("cold", &cold_result);
+	print_reads("slow", &slow_result);
+	print_reads("recent", &recent_result);
+	printf(",\"storeMb\":%.1f}\n", (double)metric_get(METRIC_STORE_DISK_BYTES) / 1048576);
+	fflush(stdout);
 	store_close(store);
-	for (long i = 0; i < settings.threads; i++) {
-		buf_drop(&p[i].sample);
-		mem_free(p[i].appends);
-		mailbox_fini(&p[i].mb);
-	}
+	bench_load_free(&l);
+	bench_reads_free(&cold);
+	bench_reads_free(&slow);
+	bench_reads_free(&recent);
 	for (long i = 0; i < settings.partitions; i++) {
 		store_partition_drop(&partitions[i]);
 	}
 	mem_free(partitions);
-	mem_free(p);
-	mem_free(t);
 }
 
 int main(int argc, char **argv)
@@ -292,17 +261,21 @@ int main(int argc, char **argv)
 		snprintf(made, sizeof made, "%.40s/bench-XXXXXX", tmp != NULL ? tmp : "/tmp");
 		settings.dir = mkdtemp(made);
 		if (settings.dir == NULL) {
-			fail(made, "cannot make the directory");
+			bench_fail(made, "cannot make the directory");
 		}
 	}
-	struct store_options o = {
-		.dir = settings.dir, .shards = (uint32_t)settings.shards, .node_id = 1};
+	struct store_options o = {.dir = settings.dir,
+				  .shards = (uint32_t)settings.shards,
+				  .node_id = 1,
+				  .segment_max_bytes = (uint64_t)settings.segment << 20};
 	struct store *store = NULL;
 	struct err_detail d = {""};
+	int64_t start_ns = clock_mono_ns();
 	if (store_open(&o, &store, &d) != ERR_OK) {
-		fail("open", d.text);
+		bench_fail("open", d.text);
 	}
-	run(store);
+	double open_ms = (double)(clock_mono_ns() - start_ns) / 1e6;
+	run(store, open_ms, proc_number("/proc/self/status", "VmRSS"));
 	store_free(&store);
 	if (made[0] != '\0') {
 		nftw(made, remove_one, 8, FTW_DEPTH | FTW_PHYS);

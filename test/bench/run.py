@@ -10,6 +10,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import amqp_raw  # noqa: E402
 import kafka_rows  # noqa: E402
+import store_rows  # noqa: E402
 from measure import SECONDS, Server, connection_string, measured, raw  # noqa: E402
 
 ROWS = [
@@ -71,6 +72,7 @@ for name, size, args in ROWS:
 
 results += kafka_rows.run(server, only)
 server.stop()
+results += store_rows.rows(only)
 with open("build/bench.json", "w") as f:
     json.dump(results, f, indent=1)
 print("details: build/bench.json")
