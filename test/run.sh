@@ -92,8 +92,8 @@ unit() { # flavour
 	names=$(find "build/$1/test" -name 'test_*' ! -name '*.d' -printf '%f\n' | sort)
 	# As many runners beside each other as there are cores, the long ones first.
 	{
-		echo "$names" | grep -E '_(volume|wire|group)$'
-		echo "$names" | grep -vE '_(volume|wire|group)$'
+		echo "$names" | grep -E '_(volume|damage|wire|store)$'
+		echo "$names" | grep -vE '_(volume|damage|wire|store)$'
 	} | xargs -P "$jobs" -I{} sh -c \
 		'timeout 280 "build/$1/test/$2" >"$3/$1-$2.log" 2>&1; echo $? >"$3/$1-$2.status"' \
 		_ "$1" {} "$logs"
@@ -143,6 +143,8 @@ interop() {
 		leave_out kafka-java "needs JDK 17 and Maven Central" "$((2 * $(grep -c ' test("' test/interop/kafka/java/Client.java)))"
 	[ -f build/interop/kafka/.go ] ||
 		leave_out kafka-go "needs Go 1.24 and the module proxy" "$(grep -c '		test("' test/interop/kafka/go/main.go)"
+	timed 3 run_lines interop-retention 180 bash test/interop/retention.sh
+	timed 2 run_lines interop-offline 120 bash test/interop/offline.sh
 }
 
 fault() {
