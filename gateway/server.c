@@ -26,6 +26,9 @@ enum {
 	HANDSHAKE_TIMEOUT_MS = 20000,	/* within the contract's 20 s to authorise */
 	HTTP_IDLE_MS = 120000,
 	CLOCK_DOUBT_MS = 600000,	/* long enough for somebody to set it right */
+	DESCRIPTORS_OTHER = 128,	/* listeners, loops, state, logs */
+	DESCRIPTORS_VOLUME = 192,	/* its open segments, two each, and its writers */
+	DESCRIPTORS_CONNECTION = 3,	/* an HTTPS one: the socket and the pair behind it */
 	WATCH_INTERVAL_MS = 500,	/* how soon a changed key reaches the keys file */
 };
 
@@ -48,6 +51,7 @@ struct server {
 	char ca[LIMIT_PATH];		/* what clients trust; "" with the user's own certificate */
 	char bound[DOORS][64];		/* "" = off */
 	uint64_t keys_version;
+	uint32_t max_connections;
 };
 
 static bool is_loopback(const char *address)
@@ -260,7 +264,7 @@ static enum err start_net(struct server *s, struct err_detail *d)
 	const struct config *c = s->config;
 	struct net_options o = {
 		.loops = (int)c->net_loops,
-		.max_connections = (int)c->max_connections,
+		.max_connections = (int)s->max_connections,
 		.max_unauthorised_per_address = (int)c->max_unauthenticated_per_address,
 		.handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS,
 	};
@@ -403,14 +407,27 @@ static void stop(struct server *s)
 	net_tls_free(&s->tls);
 }
 
-/* Every connection is a descriptor, so take what the system allows. */
-static void raise_descriptor_limit(void)
+/* Takes what descriptors the system allows. Connections never get those that the store
+ * needs: it ends the process when it cannot write. How many there may be. */
+static uint32_t descriptors_for_connections(const struct config *c)
 {
+	uint32_t wanted = (uint32_t)c->max_connections;
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+		return wanted;
+	}
+	if (limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
+	rlim_t kept = DESCRIPTORS_OTHER + (rlim_t)DESCRIPTORS_VOLUME * (1 + c->n_more_data);
+	rlim_t most = limit.rlim_cur > kept ? (limit.rlim_cur - kept) / DESCRIPTORS_CONNECTION : 1;
+	if (limit.rlim_cur == RLIM_INFINITY || most >= wanted) {
+		return wanted;
+	}
+	log_warn("FEW-DESCRIPTORS", "limit=%llu wanted=%u connections=%llu raise RLIMIT_NOFILE for more",
+		 (unsigned long long)limit.rlim_cur, wanted, (unsigned long long)most);
+	return (uint32_t)most;
 }
 
 static enum log_level level_of(const char *name)
@@ -433,7 +450,7 @@ int server_run(const struct config *c)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	raise_descriptor_limit();
+	s.max_connections = descriptors_for_connections(c);
 
 	enum err e = check_addresses(c, &d);
 	if (e == ERR_OK) {
