@@ -425,7 +425,7 @@ static uint32_t descriptors_for_connections(const struct config *c)
 	if (limit.rlim_cur == RLIM_INFINITY || most >= wanted) {
 		return wanted;
 	}
-	log_warn("FEW-DESCRIPTORS", "limit=%llu wanted=%u connections=%llu raise RLIMIT_NOFILE for more",
+	log_info("FEW-DESCRIPTORS", "limit=%llu wanted=%u connections=%llu raise RLIMIT_NOFILE for more",
 		 (unsigned long long)limit.rlim_cur, wanted, (unsigned long long)most);
 	return (uint32_t)most;
 }
