@@ -108,16 +108,18 @@ static void on_live(void *arg, uint32_t segment, int64_t bytes, int extents)
 	metric_add(METRIC_STORE_LIVE_BYTES, bytes);
 }
 
-/* Of such a segment not even the .idx tells what it held. */
-static bool has_lost(const struct volume *v)
+/* Segments of which not even the .idx tells what they held. */
+static void find_lost(struct volume *v)
 {
 	for (size_t i = 0; i < v->n_segments; i++) {
 		const struct segment *s = v->segments[i];
-		if (s != NULL && s->state == SEGMENT_SEALED && s->next_log_no == 0) {
-			return true;
+		if (s == NULL || s->state != SEGMENT_SEALED || s->next_log_no != 0) {
+			continue;
 		}
+		/* A cleaned one held events older than what the manifest does not list. */
+		uint64_t before = s->is_cleaned ? v->manifest.base : s->number + 1;
+		v->known_from = before > v->known_from ? before : v->known_from;
 	}
-	return false;
 }
 
 static enum err open_inner(struct volume *v, const char *dir, struct err_detail *d)
@@ -137,7 +139,7 @@ static enum err open_inner(struct volume *v, const char *dir, struct err_detail 
 	if (e == ERR_OK) {
 		e = volume_recover(v, d);
 	}
-	v->has_lost = has_lost(v);
+	find_lost(v);
 	for (uint32_t i = 0; e == ERR_OK && i < shards; i++) {
 		uint64_t last = v->table.shards[i].info.last_index;
 		v->next_index[i] = last != 0 ? last + 1 : 0;
@@ -196,14 +198,13 @@ void volume_ranges(struct volume *v, volume_range_fn *fn, void *arg)
 bool volume_end_is_known(struct volume *v, struct store_part part)
 {
 	assert(v->magic == VOLUME_MAGIC);
-	if (!v->has_lost) {
+	if (v->known_from == 0) {
 		return true;
 	}
-	/* What is lost is listed, so it is older than what is not. */
 	const struct table_part *p = table_find(&v->table, part);
 	const struct segment *last =
 		p != NULL && p->n > 0 ? v->segments[p->extents[p->n - 1].segment] : NULL;
-	return last != NULL && !last->is_cleaned && last->number >= v->manifest.base;
+	return last != NULL && !last->is_cleaned && last->number >= v->known_from;
 }
 
 void volume_shard_info(struct volume *v, uint32_t shard, struct volume_shard_info *out)

@@ -104,7 +104,9 @@ struct volume {
 	/* What is on the disk: volume_open's, then the cleaner's. manifest.next_cleaned is
 	 * the number of the next cleaned segment. */
 	struct manifest manifest;
-	bool has_lost;			/* a listed segment of which nothing is there; set at open */
+	/* Log segments from this number on are newer than any segment that is lost without a
+	 * trace; 0: none is. Set at open. */
+	uint64_t known_from;
 
 	/* The writer's own once it runs, volume_open's before. */
 	struct segment *active;
