@@ -77,29 +77,15 @@ enum {
 };
 static const uint32_t meta_magic = 0xBEEFC0DE;
 
-static uint32_t host_u32(const uint8_t *p)
-{
-	uint32_t v;
-	memcpy(&v, p, sizeof v);
-	return v;
-}
-
-static uint64_t host_u64(const uint8_t *p)
-{
-	uint64_t v;
-	memcpy(&v, p, sizeof v);
-	return v;
-}
-
 static bool meta_is_sound(const uint8_t *meta, uint32_t page_bytes)
 {
 	uint16_t free_flags;
 	uint16_t main_flags;
 	memcpy(&free_flags, meta + META_FREE_FLAGS_AT, sizeof free_flags);
 	memcpy(&main_flags, meta + META_MAIN_FLAGS_AT, sizeof main_flags);
-	return host_u32(meta + META_MAGIC_AT) == meta_magic &&
-	       host_u32(meta + META_VERSION_AT) == META_VERSION &&
-	       host_u32(meta + META_PAGE_SIZE_AT) == page_bytes && free_flags == (MDB_INTEGERKEY | MDB_NOSUBDIR) &&
+	return env_host_u32(meta + META_MAGIC_AT) == meta_magic &&
+	       env_host_u32(meta + META_VERSION_AT) == META_VERSION &&
+	       env_host_u32(meta + META_PAGE_SIZE_AT) == page_bytes && free_flags == (MDB_INTEGERKEY | MDB_NOSUBDIR) &&
 	       main_flags == 0;
 }
 
@@ -110,7 +96,7 @@ static enum err check_metas(int fd, unsigned flags)
 	if (e != ERR_OK) {
 		return e;
 	}
-	uint32_t page = host_u32(meta[0] + META_PAGE_SIZE_AT);
+	uint32_t page = env_host_u32(meta[0] + META_PAGE_SIZE_AT);
 	if (page < PAGE_MIN || page > PAGE_MAX || (page & (page - 1)) != 0) {
 		return ERR_CORRUPT;
 	}
@@ -121,8 +107,8 @@ static enum err check_metas(int fd, unsigned flags)
 	if (!meta_is_sound(meta[0], page) || !meta_is_sound(meta[1], page)) {
 		return ERR_CORRUPT;
 	}
-	uint64_t even = host_u64(meta[0] + META_COMMIT_AT);
-	uint64_t odd = host_u64(meta[1] + META_COMMIT_AT);
+	uint64_t even = env_host_u64(meta[0] + META_COMMIT_AT);
+	uint64_t odd = env_host_u64(meta[1] + META_COMMIT_AT);
 	if (even == 0 && odd == 0) {
 		return ERR_OK;
 	}
@@ -131,7 +117,7 @@ static enum err check_metas(int fd, unsigned flags)
 	}
 	const uint8_t *newer = even > odd ? meta[0] : meta[1];
 	const uint8_t *older = even > odd ? meta[1] : meta[0];
-	bool grew = host_u64(newer + META_ROWS_AT) > host_u64(older + META_ROWS_AT);
+	bool grew = env_host_u64(newer + META_ROWS_AT) > env_host_u64(older + META_ROWS_AT);
 	return (flags & ENV_LOG) == 0 || grew ? ERR_OK : ERR_CORRUPT;
 }
 
@@ -150,7 +136,7 @@ enum err env_never_committed(const char *path, bool *never, struct err_detail *d
 		if (e == ERR_CORRUPT) {
 			e = ERR_OK;
 		}
-		*never = *never && host_u64(meta + META_COMMIT_AT) == 0;
+		*never = *never && env_host_u64(meta + META_COMMIT_AT) == 0;
 	}
 	close(fd);
 	return e == ERR_OK ? ERR_OK : err_set(d, e, "%s: %s", path, err_text(e));
@@ -165,7 +151,7 @@ bool env_is_short(const char *path)
 		return false;
 	}
 	enum err e = fstat(fd, &st) == 0 ? file_read_at(fd, meta[0], META_BYTES, 0) : ERR_IO;
-	uint32_t page = e == ERR_OK ? host_u32(meta[0] + META_PAGE_SIZE_AT) : 0;
+	uint32_t page = e == ERR_OK ? env_host_u32(meta[0] + META_PAGE_SIZE_AT) : 0;
 	if (e == ERR_OK) {
 		e = file_read_at(fd, meta[1], META_BYTES, page);
 	}
@@ -173,8 +159,8 @@ bool env_is_short(const char *path)
 	if (e != ERR_OK) {
 		return e == ERR_CORRUPT;
 	}
-	bool first = host_u64(meta[0] + META_COMMIT_AT) > host_u64(meta[1] + META_COMMIT_AT);
-	uint64_t last_page = host_u64(meta[first ? 0 : 1] + META_LAST_PAGE_AT);
+	bool first = env_host_u64(meta[0] + META_COMMIT_AT) > env_host_u64(meta[1] + META_COMMIT_AT);
+	uint64_t last_page = env_host_u64(meta[first ? 0 : 1] + META_LAST_PAGE_AT);
 	return page == 0 || last_page >= (uint64_t)st.st_size / page;
 }
 

@@ -8,6 +8,7 @@
  * transactions belong to one thread at a time. */
 
 #include <lmdb.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/err.h"
@@ -50,6 +51,20 @@ enum { ENV_LOCK_NAME_MAX = 8 };	/* "-lock" */
 enum err env_open(const char *path, enum env_mode mode, uint64_t map_bytes, unsigned flags,
 		  struct env **out, struct err_detail *d) MUST_CHECK;
 void env_close(struct env **e);	/* *e may be NULL; also removes the lock file */
+
+/* Numbers in LMDB's pages are in the host's order. */
+static inline uint32_t env_host_u32(const uint8_t *p)
+{
+	uint32_t v;
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+static inline uint64_t env_host_u64(const uint8_t *p)
+{
+	uint64_t v;
+	memcpy(&v, p, sizeof v);
+	return v;
+}
 
 enum err env_err(int rc) MUST_CHECK;
 /* Whether the making of a file was cut short before its first commit. */

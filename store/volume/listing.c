@@ -50,8 +50,7 @@ static bool ends_with(const char *name, const char *suffix)
 	return n >= m && strcmp(name + n - m, suffix) == 0;
 }
 
-/* "0000000001.mdb", "0000000001.idx", and the same after a "c" only. */
-static bool parse_name(const char *name, struct found *out)
+bool listing_name(const char *name, struct found *out)
 {
 	enum { DIGITS = 10 };
 	*out = (struct found){.is_cleaned = name[0] == 'c'};
@@ -74,7 +73,7 @@ static enum err list_one(struct volume *v, struct listing *l, const char *name)
 		return ERR_OK;
 	}
 	struct found f;
-	if (parse_name(name, &f)) {
+	if (listing_name(name, &f)) {
 		struct stat st;
 		if (f.has_mdb && stat(path, &st) == 0) {
 			f.mdb_bytes = (uint64_t)st.st_size;

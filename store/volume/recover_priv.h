@@ -24,6 +24,8 @@ struct listing {
 	struct found_list leftovers;	/* of either kind, not listed any more */
 };
 
+/* "0000000001.mdb", "0000000001.idx", and the same after a "c" only. */
+bool listing_name(const char *name, struct found *out);
 void listing_fini(struct listing *l);
 /* Reads the directory and removes temporary files. */
 enum err listing_read(struct volume *v, struct listing *l, struct err_detail *d) MUST_CHECK;

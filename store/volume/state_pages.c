@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "store/volume/env.h"
 
 /* LMDB 0.9, data version 1, 64 bit, host byte order.
  *
@@ -68,20 +69,6 @@ static uint16_t host_u16(const uint8_t *p)
 	return v;
 }
 
-static uint32_t host_u32(const uint8_t *p)
-{
-	uint32_t v;
-	memcpy(&v, p, sizeof v);
-	return v;
-}
-
-static uint64_t host_u64(const uint8_t *p)
-{
-	uint64_t v;
-	memcpy(&v, p, sizeof v);
-	return v;
-}
-
 /* Each page has one use; false: it had one, or cannot have any. */
 static bool use(struct pages *p, uint64_t number)
 {
@@ -102,7 +89,7 @@ static const uint8_t *page_use(struct pages *p, uint64_t number, uint16_t flags)
 		return NULL;
 	}
 	const uint8_t *page = p->map + number * p->page_bytes;
-	return host_u64(page) == number && host_u16(page + PAGE_FLAGS_AT) == flags ? page : NULL;
+	return env_host_u64(page) == number && host_u16(page + PAGE_FLAGS_AT) == flags ? page : NULL;
 }
 
 /* ---- nodes ----------------------------------------------------------------------- */
@@ -144,7 +131,7 @@ static bool node_read(const struct pages *p, const uint8_t *page, uint16_t i, bo
 		return false;
 	}
 	if (out->is_big) {
-		out->overflow = host_u64(out->data.p);
+		out->overflow = env_host_u64(out->data.p);
 	}
 	*bytes = n;
 	return true;
@@ -183,8 +170,8 @@ static bool page_is_filled(const struct pages *p, const uint8_t *page, bool is_l
 static int key_cmp(const struct tree *t, struct span a, struct span b)
 {
 	if (t->is_free) {
-		uint64_t x = host_u64(a.p);
-		uint64_t y = host_u64(b.p);
+		uint64_t x = env_host_u64(a.p);
+		uint64_t y = env_host_u64(b.p);
 		return x < y ? -1 : x > y;
 	}
 	size_t n = a.n < b.n ? a.n : b.n;
@@ -199,12 +186,12 @@ static bool free_row_is_sound(struct pages *p, struct span row)
 	if (row.n < sizeof(uint64_t)) {
 		return false;
 	}
-	uint64_t n = host_u64(row.p);
+	uint64_t n = env_host_u64(row.p);
 	if (n > row.n / sizeof(uint64_t) - 1) {
 		return false;
 	}
 	for (uint64_t i = 1; i <= n; i++) {
-		if (!use(p, host_u64(row.p + i * sizeof(uint64_t)))) {
+		if (!use(p, env_host_u64(row.p + i * sizeof(uint64_t)))) {
 			return false;
 		}
 	}
@@ -220,7 +207,7 @@ static bool leaf_row_is_sound(struct tree *t, const struct node *node)
 		if (page == NULL) {
 			return false;
 		}
-		uint64_t n = host_u32(page + PAGE_COUNT_AT);
+		uint64_t n = env_host_u32(page + PAGE_COUNT_AT);
 		if (n == 0 || n > p->in_file - node->overflow ||
 		    n * p->page_bytes < PAGE_HEAD + data.n) {
 			return false;
@@ -274,12 +261,12 @@ static bool page_is_sound(struct tree *t, uint64_t number, uint32_t level, const
 static bool tree_is_sound(struct pages *p, const uint8_t *record, bool is_free)
 {
 	struct tree t = {.p = p, .is_free = is_free, .depth = host_u16(record + TREE_DEPTH_AT)};
-	uint64_t root = host_u64(record + TREE_ROOT_AT);
+	uint64_t root = env_host_u64(record + TREE_ROOT_AT);
 	if (root == no_page) {
-		return t.depth == 0 && host_u64(record + TREE_ROWS_AT) == 0;
+		return t.depth == 0 && env_host_u64(record + TREE_ROWS_AT) == 0;
 	}
 	return t.depth > 0 && t.depth <= DEPTH_MAX && page_is_sound(&t, root, 1, NULL, NULL) &&
-	       t.rows == host_u64(record + TREE_ROWS_AT);
+	       t.rows == env_host_u64(record + TREE_ROWS_AT);
 }
 
 /* ---- the file -------------------------------------------------------------------- */
@@ -290,7 +277,7 @@ static bool map_is_sound(const uint8_t *map, uint64_t size)
 	if (size < PAGE_MIN) {
 		return false;
 	}
-	p.page_bytes = host_u32(map + META_PAGE_SIZE_AT);
+	p.page_bytes = env_host_u32(map + META_PAGE_SIZE_AT);
 	if (p.page_bytes < PAGE_MIN || p.page_bytes > PAGE_MAX ||
 	    (p.page_bytes & (p.page_bytes - 1)) != 0) {
 		return false;
@@ -301,10 +288,10 @@ static bool map_is_sound(const uint8_t *map, uint64_t size)
 	}
 	const uint8_t *meta = map;
 	const uint8_t *other = map + p.page_bytes;
-	if (host_u64(other + META_COMMIT_AT) > host_u64(meta + META_COMMIT_AT)) {
+	if (env_host_u64(other + META_COMMIT_AT) > env_host_u64(meta + META_COMMIT_AT)) {
 		meta = other;
 	}
-	p.last = host_u64(meta + META_LAST_PAGE_AT);
+	p.last = env_host_u64(meta + META_LAST_PAGE_AT);
 	/* The last page of a commit may be a free one that was never written; many such
 	 * there are not. */
 	if (p.last < META_PAGES - 1 || p.last / 2 > p.in_file) {

@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "store/volume/file.h"
+#include "store/volume/recover_priv.h"
 #include "store/volume/verify_priv.h"
 
 enum { MANIFEST_BYTES_MAX = 64 << 20 };
@@ -206,23 +207,6 @@ static enum err check_manifests(struct verify *v)
 
 /* ---- what is there ---------------------------------------------------------------------- */
 
-/* "0000000001.mdb", "c0000000001.idx" and so on. */
-static bool parse_name(const char *name, struct verify_segment *out)
-{
-	enum { DIGITS = 10 };
-	*out = (struct verify_segment){.is_cleaned = name[0] == 'c'};
-	name += out->is_cleaned;
-	for (int i = 0; i < DIGITS; i++) {
-		if (name[i] < '0' || name[i] > '9') {
-			return false;
-		}
-		out->number = out->number * 10 + (uint64_t)(name[i] - '0');
-	}
-	out->has_mdb = strcmp(name + DIGITS, ".mdb") == 0;
-	out->has_idx = strcmp(name + DIGITS, ".idx") == 0;
-	return out->number > 0 && (out->has_mdb || out->has_idx);
-}
-
 static uint64_t size_of(const struct verify *v, const char *name)
 {
 	char path[SEGMENT_PATH];
@@ -239,13 +223,17 @@ static bool is_temporary(const char *name)
 
 static enum err list_one(struct verify *v, const char *name)
 {
-	struct verify_segment s;
-	if (!parse_name(name, &s)) {
+	struct found f;
+	if (!listing_name(name, &f)) {
 		if (name[0] != '.' && !is_temporary(name)) {
 			verify_tell(v, "segments", VERIFY_DAMAGE, "%.64s is no file of ours", name);
 		}
 		return ERR_OK;
 	}
+	struct verify_segment s = {.number = f.number,
+				   .is_cleaned = f.is_cleaned,
+				   .has_mdb = f.has_mdb,
+				   .has_idx = f.has_idx};
 	char file[VERIFY_NAME];
 	snprintf(file, sizeof file, "segments/%.16s", name);
 	*(s.has_mdb ? &s.mdb_bytes : &s.idx_bytes) = size_of(v, file);
