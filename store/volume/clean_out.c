@@ -200,9 +200,8 @@ static enum err make_file(struct clean_out *out, uint64_t most, struct err_detai
 	/* The number is new: what has its name was given up before. */
 	(void)unlink(path);
 	/* Records of just over half a page may double on disk. */
-	enum err e = env_open(path, ENV_WRITE, 2 * most + MAP_SPARE, ENV_LOG, &s->env, d);
-	/* Nothing of it is anywhere yet. */
-	return e == ERR_IO && disk_left(s->volume) < DISK_IS_FULL ? ERR_FULL : e;
+	return write_error(out->cleaner,
+			   env_open(path, ENV_WRITE, 2 * most + MAP_SPARE, ENV_LOG, &s->env, d));
 }
 
 enum err clean_out_begin(struct clean_out *out, struct cleaner *c, const struct idx_covers *covers,

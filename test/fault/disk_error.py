@@ -183,7 +183,7 @@ if HAS_EXPORTS:
     ]
 if HAS_RETENTION:
     LOADS += [
-        ("cleaned write EIO", "w:*/segments/c*:EIO:2", True),
+        ("cleaned write EIO", "w:*/segments/c*:EIO:1", True),
         ("cleaned write ENOSPC", "w:*/segments/c*:ENOSPC:2:2", False),
         ("manifest write EIO", "w:*/MANIFEST*:EIO:1", True),
         ("manifest sync EIO", "s:*/MANIFEST*:EIO:1", True),
