@@ -11,7 +11,9 @@
 
 enum {
 	SEGMENT_MAX_DEFAULT = 256 << 20,
-	COMMIT_MAX_DEFAULT = 16 << 20,
+	/* Larger ones are slower: the pages of a commit are given back to the system and
+	 * taken anew each time (docs/architecture.md, decisions). */
+	COMMIT_MAX_DEFAULT = 2 << 20,
 	OPEN_SEGMENTS_DEFAULT = 64,
 	TOMBSTONE_MS_DEFAULT = 24 * 3600 * 1000,
 	COMPACTION_MEMORY_DEFAULT = 64 << 20,

@@ -103,7 +103,7 @@ struct volume_options {
 	uint32_t shards;
 	uint64_t node_id;		/* voted for when a shard is founded, term 1 */
 	uint64_t segment_max_bytes;	/* 0: 256 MiB */
-	uint64_t commit_max_bytes;	/* one transaction, 0: 16 MiB */
+	uint64_t commit_max_bytes;	/* one transaction, 0: 2 MiB */
 	uint32_t open_segments_max;	/* sealed segments mapped at a time, 0: 64 */
 	bool was_unclean;		/* first walk the active segment in a child process */
 	bool may_lack_manifest;		/* founding, or of a format that had none: it is made */

@@ -7,7 +7,8 @@
  *   --producers N     (16), each with --window N batches that wait for their answer (5),
  *                     run by --threads N (2); --rate KIB per second in all (0: as fast
  *                     as it goes), latency then from when a batch was due
- *   --partitions N    (16) of one hub; --shards N (16); --segment MIB
+ *   --partitions N    (16) of one hub; --shards N (16); --segment MIB, and then exports
+ *                     and the cleaner as much more often as segments are smaller
  *   --seconds S       (5); --fill MIB: until so much is written, instead
  *   --cold N --slow N --recent N   readers beside the producers: bench_store_read.c
  *   --retention KIB   each partition keeps so much
@@ -25,6 +26,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "test/bench/bench_store.h"
+
+enum { SCALED_EXPORT_MS = 1000, SCALED_CLEAN_MS = 300 };
 
 struct settings settings = {
 	.size = 1024,
@@ -268,6 +271,11 @@ int main(int argc, char **argv)
 				  .shards = (uint32_t)settings.shards,
 				  .node_id = 1,
 				  .segment_max_bytes = (uint64_t)settings.segment << 20};
+	if (settings.segment > 0) {
+		/* A scaled run: what happens once a minute or so does so once a second. */
+		o.export_interval_ms = SCALED_EXPORT_MS;
+		o.clean_pause_ms = SCALED_CLEAN_MS;
+	}
 	struct store *store = NULL;
 	struct err_detail d = {""};
 	int64_t start_ns = clock_mono_ns();
