@@ -136,12 +136,13 @@ enum err store_dir_make(struct store_dir *dir, struct err_detail *d)
 	}
 	int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	free(parent);
-	if (fd >= 0) {
+	if (fd < 0) {
 		/* A parent that may not be read is made durable by its owner. */
-		(void)fsync(fd);
-		close(fd);
+		return errno == EACCES ? ERR_OK : fail(dir, "open the directory above", d);
 	}
-	return ERR_OK;
+	enum err e = fsync(fd) == 0 ? ERR_OK : fail(dir, "sync the directory above", d);
+	close(fd);
+	return e;
 }
 
 enum err store_dir_enter(struct store_dir *dir, struct err_detail *d)
