@@ -17,6 +17,7 @@ enum {
 	LIMIT_GROUPS = 1000,		/* per hub */
 	LIMIT_HUBS = 1000,
 	LIMIT_PARTITIONS = 1024,	/* per hub */
+	LIMIT_UNITS = 10000,		/* throughput units: 10 GB/s */
 	LIMIT_EPOCHLESS_READERS = 5,	/* per group and partition */
 
 	/* Sizes that fit each other: a message fits a stored batch, a batch an

@@ -4,7 +4,7 @@
 /* The data directory:
  *
  *   LOCK      held with flock for the life of the process, its pid inside
- *   VERSION   "sluice-data 3", then cluster=<uuid>, node=<id>, store=<uuid>,
+ *   VERSION   "sluice-data 4", then cluster=<uuid>, node=<id>, store=<uuid>,
  *             shards=<n>, volumes=<n>, volume=<ordinal>, a line each; its
  *             presence means: founded
  *   CLEAN     there only between an orderly stop and the next open: stop=<uuid>
@@ -32,9 +32,10 @@
 
 /* Formats: 1 the first; 2 has rows of groups, committed offsets and producers
  * (volume command 5, state kinds from 16); 3 has a MANIFEST in each volume, exports,
- * cleaned segments and several volumes. An older directory is relabelled when its
- * volumes are open and have their MANIFEST, before anything else is written. */
-enum { STORE_DIR_VERSION = 3, STORE_DIR_MANIFEST = 3 /* since when there is one */ };
+ * cleaned segments and several volumes; 4 has units and limits in the catalogue. An
+ * older directory is relabelled when its volumes are open and have their MANIFEST,
+ * before anything else is written. */
+enum { STORE_DIR_VERSION = 4, STORE_DIR_MANIFEST = 3 /* since when there is one */ };
 
 struct store_dir {
 	char *path;
@@ -70,8 +71,9 @@ enum err store_dirs_open(const char *const *paths, uint32_t n, uint64_t node_id,
  * or unfounded one is ERR_NOT_FOUND. */
 enum err store_dirs_look(const char *const *paths, uint32_t n, struct store_dirs *out,
 			 struct err_detail *d) MUST_CHECK;
-/* The volumes are open and nothing runs yet: labels an older directory as of the
- * present format. */
+/* The volumes are open and nothing runs yet: labels older directories as of the
+ * present format, the first one first, so that an older program refuses them from
+ * then on. A further one that cannot be labelled is left as it is until the next open. */
 enum err store_dirs_upgrade(struct store_dirs *dirs, struct err_detail *d) MUST_CHECK;
 /* The last step of founding; nothing when it was done before. */
 enum err store_dirs_founded(struct store_dirs *dirs, struct err_detail *d) MUST_CHECK;

@@ -394,17 +394,25 @@ enum err store_dirs_look(const char *const *paths, uint32_t n, struct store_dirs
 
 enum err store_dirs_upgrade(struct store_dirs *dirs, struct err_detail *d)
 {
-	struct store_dir *dir = &dirs->v[0];	/* older ones have no further */
-	if (dir->is_founding || dir->version >= STORE_DIR_VERSION) {
-		return ERR_OK;
+	for (uint32_t i = 0; i < dirs->n; i++) {
+		struct store_dir *dir = &dirs->v[i];
+		if (dir->is_out || dir->is_founding || dir->version >= STORE_DIR_VERSION) {
+			continue;
+		}
+		enum err e = store_dir_label(dir, d);
+		if (e == ERR_OK) {
+			log_info("STORE-UPGRADED", "dir=%s from=%u to=%d", log_quote(dir->path),
+				 dir->version, STORE_DIR_VERSION);
+			dir->version = STORE_DIR_VERSION;
+		} else if (i == 0) {
+			return e;
+		} else {
+			log_warn("STORE-UPGRADE-LATER", "dir=%s from=%u error=%s",
+				 log_quote(dir->path), dir->version, log_quote(d->text));
+			d->text[0] = '\0';
+		}
 	}
-	enum err e = store_dir_label(dir, d);
-	if (e == ERR_OK) {
-		log_info("STORE-UPGRADED", "dir=%s from=%u to=%d", log_quote(dir->path),
-			 dir->version, STORE_DIR_VERSION);
-		dir->version = STORE_DIR_VERSION;
-	}
-	return e;
+	return ERR_OK;
 }
 
 enum err store_dirs_mark_clean(struct store_dirs *dirs, bool only_clean, struct err_detail *d)

@@ -84,10 +84,12 @@ static void box_free(struct catalog_box *b)
 	mem_free(b->hubs);
 	mem_free(b->by_id);
 	mem_free(b->policies);
+	mem_free(b->limits);
 	mem_free(b);
 }
 
-struct catalog_box *catalog_box_new(uint32_t shards, uint32_t hubs, uint32_t policies)
+struct catalog_box *catalog_box_new(uint32_t shards, uint32_t hubs, uint32_t policies,
+				    uint32_t limits)
 {
 	struct catalog_box *b = MEM_NEW(struct catalog_box);
 	if (b == NULL) {
@@ -97,27 +99,32 @@ struct catalog_box *catalog_box_new(uint32_t shards, uint32_t hubs, uint32_t pol
 	b->hubs = mem_calloc(hubs, sizeof(void *));
 	b->by_id = mem_calloc(hubs, sizeof(void *));
 	b->policies = mem_calloc(policies, sizeof *b->policies);
-	if (b->hubs == NULL || b->by_id == NULL || b->policies == NULL) {
+	b->limits = mem_calloc(limits, sizeof *b->limits);
+	if (b->hubs == NULL || b->by_id == NULL || b->policies == NULL || b->limits == NULL) {
 		box_free(b);
 		return NULL;
 	}
 	b->c.shards = shards;
 	b->c.hubs = b->hubs;
 	b->c.policies = b->policies;
+	b->c.limits = b->limits;
 	b->c.next_hub_id = 1;
 	return b;
 }
 
 struct catalog_box *catalog_box_copy(const struct catalog *c)
 {
-	struct catalog_box *b = catalog_box_new(c->shards, c->n_hubs + 1, c->n_policies + 1);
+	struct catalog_box *b = catalog_box_new(c->shards, c->n_hubs + 1, c->n_policies + 1,
+						c->n_limits + 1);
 	if (b == NULL) {
 		return NULL;
 	}
 	b->c = *c;
 	b->c.hubs = b->hubs;
 	b->c.policies = b->policies;
+	b->c.limits = b->limits;
 	memcpy(b->policies, c->policies, c->n_policies * sizeof *b->policies);
+	memcpy(b->limits, c->limits, c->n_limits * sizeof *b->limits);
 	for (uint32_t i = 0; i < c->n_hubs; i++) {
 		/* Relaxed: the snapshot copied from holds a reference. */
 		atomic_fetch_add_explicit(&hub_box_of(c->hubs[i])->refs, 1, memory_order_relaxed);
@@ -232,7 +239,7 @@ void catalog_drop(const struct catalog **cp)
 const struct catalog *catalog_empty(uint32_t shards)
 {
 	assert(shards > 0);
-	struct catalog_box *b = catalog_box_new(shards, 0, 0);
+	struct catalog_box *b = catalog_box_new(shards, 0, 0, 0);
 	return b != NULL ? &b->c : NULL;
 }
 

@@ -43,6 +43,47 @@ struct catalog_hub {
 	uint32_t n_policies;
 };
 
+/* Throughput units of the namespace. */
+struct catalog_units {
+	uint32_t units;		/* at present; 0: not limited */
+	uint32_t base;		/* what somebody set: shrinking ends here */
+	uint32_t inflate_max;	/* units grow up to it while throttled; 0: they do not */
+	int64_t deflate_after_ms;	/* quiet time after which they shrink again; 0: they do not */
+	/* The settings of `serve` that were applied last: only ones that differ from
+	 * them are applied at the next start, so that the later change wins. */
+	bool has_settings;
+	uint32_t settings_units;
+	uint32_t settings_inflate_max;
+	int64_t settings_deflate_after_ms;
+};
+
+enum catalog_limit_kind {
+	CATALOG_LIMIT_HUB = 1,
+	CATALOG_LIMIT_PARTITION,	/* each partition of that hub */
+	CATALOG_LIMIT_PUBLISHER,	/* each publisher of that hub */
+	CATALOG_LIMIT_POLICY,		/* "policy" of the namespace, or "hub/policy" */
+	CATALOG_LIMIT_CLIENT,		/* a Kafka client id */
+};
+enum {
+	CATALOG_LIMIT_NAME = LIMIT_HUB_NAME + 1 + LIMIT_POLICY_NAME,
+	CATALOG_CLIENT_NAME = 255,	/* of a client id, in bytes */
+	CATALOG_LIMITS_MAX = 256,
+};
+/* 1 PiB a second: far from where sums of them end. */
+#define CATALOG_LIMIT_RATE_MAX (UINT64_C(1) << 50)
+
+/* A limit beside the units. Bytes and events a second; 0: none. It goes by the name,
+ * which need not exist yet, and it goes with what has it: deleting a hub removes the
+ * limits that name it or one of its policies, deleting a policy that of the policy. */
+struct catalog_limit {
+	enum catalog_limit_kind kind;
+	char name[CATALOG_LIMIT_NAME + 1];	/* "*": each that has none of its own */
+	uint64_t in_bytes;
+	uint64_t in_events;
+	uint64_t out_bytes;
+	uint64_t out_events;
+};
+
 struct catalog {
 	uint64_t version;		/* raft index of the last change */
 	uint32_t shards;
@@ -53,6 +94,10 @@ struct catalog {
 	uint32_t next_hub_id;
 	uint32_t next_shard;		/* where the next partition goes, round robin */
 	int64_t next_producer_id;	/* none from here on was given out */
+	struct catalog_units units;
+	/* Sorted by kind and name without case (client ids with). */
+	const struct catalog_limit *limits;
+	uint32_t n_limits;
 };
 
 /* Snapshots (any thread). hold returns its argument. */
@@ -81,6 +126,18 @@ enum catalog_op {
 	CATALOG_POLICY_PUT,	/* create or replace rights and keys */
 	CATALOG_POLICY_DELETE,
 	CATALOG_PRODUCER_IDS,	/* takes a block of producer ids */
+	CATALOG_UNITS_SET,	/* `units`, only the fields with their has_ flag */
+	CATALOG_LIMIT_PUT,	/* create or replace `limit`; one of nothing: ERR_INVALID */
+	CATALOG_LIMIT_DELETE,	/* kind and name of `limit` */
+};
+
+/* Who changes the units. */
+enum catalog_units_by {
+	CATALOG_UNITS_BY_USER = 1,	/* units becomes the base, too */
+	CATALOG_UNITS_BY_SETTINGS,	/* the same, and the settings_ fields are replaced */
+	/* units only, and only while they are still units_was, towards inflate_max or
+	 * back towards base, but not past them (else ERR_NOT_ALLOWED) */
+	CATALOG_UNITS_BY_LOAD,
 };
 
 /* What one command takes at most: enough for years of new producers, and never
@@ -103,7 +160,28 @@ struct catalog_command {
 	bool must_be_new;	/* POLICY_PUT: ERR_EXISTS when there */
 	uint32_t producer_ids;	/* PRODUCER_IDS: how many, 1 .. CATALOG_PRODUCER_IDS_MAX */
 	int64_t first_producer_id;	/* PRODUCER_IDS, result of store_command: the block's first */
+	enum catalog_units_by units_by;	/* UNITS_SET */
+	bool has_units;
+	bool has_inflate_max;
+	bool has_deflate_after;
+	uint32_t units_was;
+	struct catalog_units units;
+	struct catalog_limit limit;
+	/* HUB_CREATE, GROUP_CREATE: how many there may be afterwards, of hubs or of groups of
+	 * the hub; 0: only the fixed bound. Not kept with the command. */
+	uint32_t most;
 };
+
+/* Exact kind, name without case (client ids with). NULL when missing. */
+const struct catalog_limit *catalog_limit_find(const struct catalog *c, enum catalog_limit_kind kind,
+					       struct span name);
+/* May a limit have this name? "*" always; hubs and policies as below; a client id is
+ * 1 to CATALOG_CLIENT_NAME bytes of UTF-8 without control characters. ERR_INVALID. */
+enum err catalog_limit_name_check(enum catalog_limit_kind kind, const char *name,
+				  struct err_detail *d) MUST_CHECK;
+/* Bytes of the UTF-8 character at `p`, of `n` (at least 1) that are left; 0: it is none,
+ * or a control character. */
+size_t catalog_text_char(const uint8_t *p, size_t n);
 
 /* Names: hubs [A-Za-z0-9._-] with '/' inside; groups [A-Za-z0-9._/-] with
  * alphanumeric ends, plus '$' and '_' and spaces refused; policies printable ASCII

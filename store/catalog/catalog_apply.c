@@ -120,20 +120,39 @@ static enum err apply_to_hub(struct catalog_box *b, const struct catalog_command
 	return ERR_OK;
 }
 
+static void apply_delete(struct catalog_box *b, const struct catalog_command *cmd)
+{
+	const struct catalog_hub *h = catalog_hub_find(&b->c, span_str(cmd->hub));
+	assert(h != NULL);
+	catalog_box_replace(b, h->id, NULL);
+	catalog_limits_forget_hub(b, cmd->hub);
+}
+
 static enum err apply(struct catalog_box *b, const struct catalog_command *cmd)
 {
-	bool is_policy = cmd->op == CATALOG_POLICY_PUT || cmd->op == CATALOG_POLICY_DELETE;
-	if (cmd->op == CATALOG_HUB_CREATE) {
+	switch (cmd->op) {
+	case CATALOG_HUB_CREATE:
 		return apply_create(b, cmd);
-	}
-	if (cmd->op == CATALOG_PRODUCER_IDS) {
+	case CATALOG_HUB_DELETE:
+		apply_delete(b, cmd);
+		return ERR_OK;
+	case CATALOG_PRODUCER_IDS:
 		b->c.next_producer_id += cmd->producer_ids;
 		return ERR_OK;
-	}
-	if (cmd->op == CATALOG_HUB_DELETE) {
-		catalog_box_replace(b, catalog_hub_find(&b->c, span_str(cmd->hub))->id, NULL);
+	case CATALOG_UNITS_SET:
+		catalog_units_apply(&b->c.units, cmd);
 		return ERR_OK;
+	case CATALOG_LIMIT_PUT:
+	case CATALOG_LIMIT_DELETE:
+		catalog_limit_apply(b, cmd);
+		return ERR_OK;
+	case CATALOG_POLICY_DELETE:
+		catalog_limits_forget_policy(b, cmd->hub, cmd->policy.name);
+		break;
+	default:
+		break;
 	}
+	bool is_policy = cmd->op == CATALOG_POLICY_PUT || cmd->op == CATALOG_POLICY_DELETE;
 	if (is_policy && cmd->hub[0] == '\0') {
 		apply_policy(b->policies, &b->c.n_policies, cmd);
 		return ERR_OK;

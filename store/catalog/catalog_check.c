@@ -49,6 +49,9 @@ static enum err check_create(const struct catalog *c, const struct catalog_comma
 	if (c->n_hubs >= LIMIT_HUBS || c->next_hub_id == UINT32_MAX) {
 		return err_set(d, ERR_LIMIT, "a namespace has at most %d hubs", LIMIT_HUBS);
 	}
+	if (cmd->most != 0 && c->n_hubs >= cmd->most) {
+		return err_set(d, ERR_LIMIT, "the namespace has reached its quota of %u hubs", cmd->most);
+	}
 	return ERR_OK;
 }
 
@@ -96,6 +99,10 @@ static enum err check_group_create(const struct catalog *c, const struct catalog
 	}
 	if (h->n_groups >= LIMIT_GROUPS) {
 		return err_set(d, ERR_LIMIT, "a hub has at most %d consumer groups", LIMIT_GROUPS);
+	}
+	if (cmd->most != 0 && h->n_groups >= cmd->most) {
+		return err_set(d, ERR_LIMIT, "hub '%s' has reached its quota of %u consumer groups",
+			       h->name, cmd->most);
 	}
 	return ERR_OK;
 }
@@ -262,6 +269,11 @@ enum err catalog_check(const struct catalog *c, const struct catalog_command *cm
 		return check_policy_delete(c, cmd, d);
 	case CATALOG_PRODUCER_IDS:
 		return check_producer_ids(c, cmd, d);
+	case CATALOG_UNITS_SET:
+		return catalog_units_check(c, cmd, d);
+	case CATALOG_LIMIT_PUT:
+	case CATALOG_LIMIT_DELETE:
+		return catalog_limit_check(c, cmd, d);
 	}
 	return err_set(d, ERR_INVALID, "unknown catalogue command %d", (int)cmd->op);
 }

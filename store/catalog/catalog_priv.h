@@ -23,6 +23,7 @@ struct catalog_box {
 	const struct catalog_hub **hubs;	/* by name; room for one more */
 	const struct catalog_hub **by_id;	/* the same hubs by id */
 	struct catalog_policy *policies;	/* room for one more */
+	struct catalog_limit *limits;		/* the same */
 };
 
 /* A private hub with the given room; NULL: no memory. */
@@ -33,7 +34,8 @@ struct catalog_hub_box *catalog_hub_copy(const struct catalog_hub *h, uint32_t p
 void catalog_hub_drop(const struct catalog_hub *h);
 
 /* A private snapshot without content; NULL: no memory. */
-struct catalog_box *catalog_box_new(uint32_t shards, uint32_t hubs, uint32_t policies);
+struct catalog_box *catalog_box_new(uint32_t shards, uint32_t hubs, uint32_t policies,
+				    uint32_t limits);
 /* A private copy with room for one more of each. */
 struct catalog_box *catalog_box_copy(const struct catalog *c);
 static inline const struct catalog_box *catalog_box_of(const struct catalog *c)
@@ -44,6 +46,26 @@ static inline const struct catalog_box *catalog_box_of(const struct catalog *c)
 void catalog_box_add(struct catalog_box *b, struct catalog_hub_box *h);
 /* Replaces the hub of the same id, or with NULL removes it. */
 void catalog_box_replace(struct catalog_box *b, uint32_t id, struct catalog_hub_box *h);
+
+/* What units and limits may be, and their part of a row (catalog_limit.c). */
+enum err catalog_units_check(const struct catalog *c, const struct catalog_command *cmd,
+			     struct err_detail *d);
+enum err catalog_limit_check(const struct catalog *c, const struct catalog_command *cmd,
+			     struct err_detail *d);
+void catalog_units_apply(struct catalog_units *u, const struct catalog_command *cmd);
+/* PUT and DELETE. */
+void catalog_limit_apply(struct catalog_box *b, const struct catalog_command *cmd);
+/* Removes the limits that go with a deleted hub, or with its policy (or the
+ * namespace's: hub ""). */
+void catalog_limits_forget_hub(struct catalog_box *b, const char *hub);
+void catalog_limits_forget_policy(struct catalog_box *b, const char *hub, const char *policy);
+void catalog_put_units(struct str *s, const struct catalog_units *u);
+void catalog_get_units(struct rd *r, struct catalog_units *u);
+void catalog_put_limit(struct str *s, const struct catalog_limit *l);
+/* Sets r->bad when the text does not fit. */
+void catalog_get_limit(struct rd *r, struct catalog_limit *l);
+/* Reads the limits of a row into `b`, which has none. ERR_CORRUPT, ERR_NOMEM. */
+enum err catalog_get_limits(struct rd *r, struct catalog_box *b);
 
 /* Order of names without case: < 0, 0, > 0. */
 int catalog_name_compare(struct span a, struct span b);

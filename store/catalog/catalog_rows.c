@@ -2,21 +2,25 @@
  * format version):
  *
  *   namespace: u64 version, u32 shards, u32 next hub id, u32 next shard,
- *              u32 policies, then each policy, u8 row version 2, i64 next producer
- *              id; a row of version 1 ends with the policies
+ *              u32 policies, then each policy, u8 row version 3, i64 next producer
+ *              id, units, u32 limits, then each limit; a row of version 1 ends with
+ *              the policies, one of version 2 with the producer id
  *   hub:       u32 id, text name, i64 created, i64 updated, i64 retention,
  *              u64 retention bytes, u8 clean-up, u32 partitions, u32 shard of
  *              each, u32 groups, each text name and i64 created, u32 policies,
  *              then each policy
  *
- * A policy is text name, u32 rights, text primary, text secondary. */
+ * A policy is text name, u32 rights, text primary, text secondary. Units are u32
+ * units, u32 base, u32 inflate max, i64 deflate after, u8 has settings, u32 units,
+ * u32 inflate max, i64 deflate after of the settings. A limit is u8 kind, text name,
+ * u64 bytes in, u64 events in, u64 bytes out, u64 events out. */
 
 #include <assert.h>
 
 #include "base/mem.h"
 #include "store/catalog/catalog_priv.h"
 
-enum { NAMESPACE_VERSION = 2 };
+enum { NAMESPACE_VERSION = 3, VERSION_PRODUCER_IDS = 2, VERSION_UNITS = 3 };
 
 static void put_policies(struct str *s, const struct catalog_policy *v, uint32_t n)
 {
@@ -35,6 +39,11 @@ enum err catalog_namespace_encode(const struct catalog *c, struct str *out)
 	put_policies(out, c->policies, c->n_policies);
 	catalog_put_u8(out, NAMESPACE_VERSION);
 	catalog_put_u64(out, (uint64_t)c->next_producer_id);
+	catalog_put_units(out, &c->units);
+	catalog_put_u32(out, c->n_limits);
+	for (uint32_t i = 0; i < c->n_limits; i++) {
+		catalog_put_limit(out, &c->limits[i]);
+	}
 	return out->bad ? ERR_NOMEM : ERR_OK;
 }
 
@@ -75,7 +84,7 @@ struct catalog_loader *catalog_loader_new(uint32_t shards)
 	if (l == NULL) {
 		return NULL;
 	}
-	l->box = catalog_box_new(shards, LIMIT_HUBS, LIMIT_POLICIES);
+	l->box = catalog_box_new(shards, LIMIT_HUBS, LIMIT_POLICIES, 0);
 	if (l->box == NULL) {
 		mem_free(l);
 		return NULL;
@@ -124,23 +133,42 @@ static void get_shards(struct rd *r, struct catalog_hub_box *h, uint32_t count, 
 	h->hub.partitions = count;
 }
 
+/* What came to the row after its first version. */
+static enum err load_added(struct rd *r, struct catalog_box *b)
+{
+	uint8_t version = rd_u8(r);
+	if (version < VERSION_PRODUCER_IDS || version > NAMESPACE_VERSION) {
+		return ERR_CORRUPT;
+	}
+	b->c.next_producer_id = (int64_t)rd_u64(r);
+	if (version < VERSION_UNITS) {
+		return ERR_OK;
+	}
+	catalog_get_units(r, &b->c.units);
+	return catalog_get_limits(r, b);
+}
+
 static enum err load_namespace(struct catalog_loader *l, struct span content)
 {
 	struct rd rd = rd_of(content);
 	struct rd *r = &rd;
 	struct catalog *c = &l->box->c;
+	if (l->has_namespace) {
+		return ERR_CORRUPT;
+	}
 	c->version = rd_u64(r);
 	uint32_t shards = rd_u32(r);
 	c->next_hub_id = rd_u32(r);
 	c->next_shard = rd_u32(r);
 	get_policies(r, l->box->policies, &c->n_policies);
 	if (!rd.bad && rd_left(r) > 0) {
-		rd.bad = rd_u8(r) != NAMESPACE_VERSION;
-		c->next_producer_id = (int64_t)rd_u64(r);
+		enum err e = load_added(r, l->box);
+		if (e != ERR_OK) {
+			return e;
+		}
 	}
-	if (rd.bad || rd_left(r) != 0 || l->has_namespace || shards != c->shards ||
-	    c->next_hub_id == 0 || c->next_shard >= shards ||
-	    c->next_producer_id < 0) {
+	if (rd.bad || rd_left(r) != 0 || shards != c->shards || c->next_hub_id == 0 ||
+	    c->next_shard >= shards || c->next_producer_id < 0) {
 		return ERR_CORRUPT;
 	}
 	l->has_namespace = true;

@@ -2,7 +2,7 @@
 # Makes a data directory of the present format, to be kept: NAME.tar.xz with the
 # directory (and a further one, more) as kill -9 left it, NAME.events with what
 # `receive --json` gave. It has sealed and cleaned segments, exports, rows, and a hub of
-# which the newest of each key is kept.
+# which the newest of each key is kept; units and limits are set.
 # Run it once for each format version; later versions must open what it made.
 #
 #   test/formats/make.sh NAME
@@ -46,7 +46,17 @@ for _ in $(seq 1 600); do
 	sleep 0.1
 done
 ls "$DATA"/volume/segments/c*.mdb "$MORE"/volume/segments/c*.mdb
+# Units and limits, some of them later than the newest export.
+cli units set 40 --auto-inflate-max 80 --auto-deflate-after 1h >/dev/null
+cli limit set hub alpha --in-bytes 500MiB --in-events 500000 >/dev/null
+cli limit set partition '*' --in-bytes 100MiB >/dev/null
+cli limit set publisher alpha --units 50 >/dev/null
+cli limit set client reader-7 --out-bytes 100MiB >/dev/null
+cli limit set hub away --units 50 >/dev/null
 sleep 2
+cli limit delete hub away >/dev/null
+cli limit set policy alpha/sender --units 30 >/dev/null
+cli units set 41 >/dev/null
 for h in alpha beta; do cli receive "$h" --from earliest --json | sort; done >"$WORK_DIR/all"
 server_stop KILL || true
 rm -f "$DATA/LOCK" "$MORE/LOCK" "$DATA"/volume/segments/*-lock "$MORE"/volume/segments/*-lock "$DATA"/volume/state/*lock*

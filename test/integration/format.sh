@@ -10,6 +10,7 @@ for kept in test/formats/*.tar.xz; do
 	[ ! -d "$WORK_DIR/more" ] || set -- --data "$WORK_DIR/more"
 	server_start "$@" || { not_ok "$name opens" "$(tail -n 3 "$WORK_DIR/log")"; continue; }
 	ok "$name opens"
+	head -qn 1 "$WORK_DIR"/*/VERSION | grep -qvx 'sluice-data 4' && not_ok "$name: is of the present format" || ok "$name: is of the present format"
 	cli() { "$SLUICE_BIN" "$@" --data "$DATA"; }
 	for h in alpha beta; do cli receive "$h" --from earliest --json | sort; done >"$WORK_DIR/all"
 	sum=$(cut -c1-400 "$WORK_DIR/all" | sha256sum | cut -d' ' -f1)
@@ -29,6 +30,19 @@ for kept in test/formats/*.tar.xz; do
 			not_ok "$name: the newest of each key" "$(cli receive latest --from earliest --json | wc -l)"
 		[ "$(cli receive latest --from earliest --json | wc -l)" -lt 200 ] && ok "$name: and not the others" || not_ok "$name: and not the others"
 	fi
+	units=$(cli units show --json | tr -d ' \n')
+	limits=$(cli limit list --json | grep -oE '"kind": *"[a-z]*"' | wc -l)
+	case $name in
+	v[123]) want='"units":0' count=0 ;;
+	*) want='"units":41' count=5 ;;
+	esac
+	grep -qF "$want," <<<"$units" && [ "$limits" = "$count" ] && ok "$name: units and limits" ||
+		not_ok "$name: units and limits" "$limits limits, $units"
+	if [ "$count" = 5 ]; then
+		cli limit list --json | tr -d ' \n' | grep -qF '"name":"alpha/sender","inBytes":31457280,"inEvents":30000,' &&
+			ok "$name: a limit as it was" || not_ok "$name: a limit as it was" "$(cli limit list)"
+	fi
+	cli limit set hub beta --units 100 >/dev/null && cli limit list | grep -q beta && ok "$name: takes limits" || not_ok "$name: takes limits"
 	cli hub list | grep -q gone && not_ok "$name: a deleted hub stays away" || ok "$name: a deleted hub stays away"
 	printf 'more\n' | cli send alpha --partition 0 2>/dev/null
 	cli receive alpha --partition 0 --from sequence=300 2>/dev/null | grep -q more && ok "$name: goes on" || not_ok "$name: goes on"

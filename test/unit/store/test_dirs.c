@@ -336,6 +336,68 @@ START_TEST(looking_changes_nothing)
 }
 END_TEST
 
+/* As a program that knew format 3 left it. */
+static void age(const struct place *p, int at)
+{
+	char text[STORE_VERSION_TEXT_MAX] = "";
+	FILE *f = fopen(below(p, at, "VERSION"), "r+e");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_gt(fread(text, 1, sizeof text - 1, f), 0);
+	rewind(f);
+	ck_assert_int_eq(strchr(text, '\n')[-1], '0' + STORE_DIR_VERSION);
+	strchr(text, '\n')[-1] = '3';
+	fputs(text, f);
+	fclose(f);
+}
+
+static void assert_formats(const struct place *p, const uint32_t want[VOLUMES])
+{
+	struct store_dirs dirs;
+	struct err_detail d = {""};
+	ck_assert_int_eq(store_dirs_look(p->v, VOLUMES, &dirs, &d), ERR_OK);
+	for (int i = 0; i < VOLUMES; i++) {
+		ck_assert_uint_eq(dirs.v[i].version, want[i]);
+	}
+	store_dirs_close(&dirs);
+}
+
+START_TEST(all_older_directories_are_relabelled_the_first_one_first)
+{
+	struct place p;
+	place_init(&p);
+	found(&p);
+	for (int i = 0; i < VOLUMES; i++) {
+		age(&p, i);
+	}
+	const uint32_t older[VOLUMES] = {3, 3, 3};
+	const uint32_t partly[VOLUMES] = {STORE_DIR_VERSION, 3, STORE_DIR_VERSION};
+	const uint32_t all[VOLUMES] = {STORE_DIR_VERSION, STORE_DIR_VERSION, STORE_DIR_VERSION};
+	assert_formats(&p, older);
+	struct store_dirs dirs;
+	struct err_detail d = {""};
+	/* Without the first one nothing is changed. */
+	ck_assert_int_eq(mkdir(below(&p, 0, "VERSION.next"), 0700), 0);
+	open_dirs(&p, VOLUMES, &dirs);
+	ck_assert_int_eq(store_dirs_upgrade(&dirs, &d), ERR_IO);
+	stop(&dirs);
+	ck_assert_int_eq(rmdir(below(&p, 0, "VERSION.next")), 0);
+	assert_formats(&p, older);
+	/* A further one is left for the next time. */
+	ck_assert_int_eq(mkdir(below(&p, 1, "VERSION.next"), 0700), 0);
+	open_dirs(&p, VOLUMES, &dirs);
+	ck_assert_int_eq(store_dirs_upgrade(&dirs, &d), ERR_OK);
+	ck_assert_str_eq(d.text, "");
+	stop(&dirs);
+	ck_assert_int_eq(rmdir(below(&p, 1, "VERSION.next")), 0);
+	assert_formats(&p, partly);
+	open_dirs(&p, VOLUMES, &dirs);
+	ck_assert_int_eq(store_dirs_upgrade(&dirs, &d), ERR_OK);
+	stop(&dirs);
+	assert_formats(&p, all);
+	bed_fini(&p.bed);
+}
+END_TEST
+
 START_TEST(number_of_directories_is_bounded)
 {
 	struct place p;
@@ -369,6 +431,7 @@ Suite *dirs_suite(void)
 	tcase_add_test(t, damaged_label_leaves_a_further_one_out);
 	tcase_add_test(t, founding_that_ends_at_any_sync_is_begun_again_or_ended);
 	tcase_add_test(t, looking_changes_nothing);
+	tcase_add_test(t, all_older_directories_are_relabelled_the_first_one_first);
 	tcase_add_test(t, number_of_directories_is_bounded);
 	suite_add_tcase(s, t);
 	return s;

@@ -206,6 +206,70 @@ START_TEST(damaged_or_missing_state_is_rebuilt)
 }
 END_TEST
 
+static void set_units(struct bed *b, uint32_t units, uint64_t limit)
+{
+	struct catalog_command cmd = {.op = CATALOG_UNITS_SET,
+				      .units_by = CATALOG_UNITS_BY_USER,
+				      .has_units = true,
+				      .has_deflate_after = true,
+				      .units = {.units = units, .deflate_after_ms = 5000}};
+	ck_assert_int_eq(bed_command(b, &cmd), ERR_OK);
+	cmd = (struct catalog_command){
+		.op = CATALOG_LIMIT_PUT,
+		.limit = {.kind = CATALOG_LIMIT_PARTITION, .name = "h", .in_bytes = limit}};
+	ck_assert_int_eq(bed_command(b, &cmd), ERR_OK);
+	cmd.limit.kind = CATALOG_LIMIT_CLIENT;
+	ck_assert_int_eq(bed_command(b, &cmd), ERR_OK);
+	cmd.op = CATALOG_LIMIT_DELETE;
+	ck_assert_int_eq(bed_command(b, &cmd), ERR_OK);
+	ck_assert_int_eq(bed_command(b, &cmd), ERR_NOT_FOUND);
+}
+
+static void check_units(struct bed *b, uint32_t units, uint64_t limit)
+{
+	const struct catalog *c = store_catalog(b->store);
+	ck_assert_uint_eq(c->units.units, units);
+	ck_assert_uint_eq(c->units.base, units);
+	ck_assert_int_eq(c->units.deflate_after_ms, 5000);
+	ck_assert_uint_eq(c->n_limits, 1);
+	ck_assert_int_eq(c->limits[0].kind, CATALOG_LIMIT_PARTITION);
+	ck_assert_str_eq(c->limits[0].name, "h");
+	ck_assert_uint_eq(c->limits[0].in_bytes, limit);
+	catalog_drop(&c);
+}
+
+/* From the state, from the log after it and from the log alone. */
+START_TEST(units_and_limits_survive_stops_and_crashes)
+{
+	struct bed b;
+	bed_init(&b);
+	bed_open(&b);
+	set_units(&b, 2, CATALOG_LIMIT_RATE_MAX);
+	check_units(&b, 2, CATALOG_LIMIT_RATE_MAX);
+	bed_close(&b);
+	bed_open(&b);
+	check_units(&b, 2, CATALOG_LIMIT_RATE_MAX);
+	bed_close(&b);
+	pid_t child = fork();
+	ck_assert_int_ge(child, 0);
+	if (child == 0) {
+		bed_open(&b);
+		set_units(&b, LIMIT_UNITS, 1);
+		_exit(0);
+	}
+	int status;
+	waitpid(child, &status, 0);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	bed_open(&b);
+	check_units(&b, LIMIT_UNITS, 1);
+	bed_close(&b);
+	ck_assert_int_eq(unlink(bed_path(&b, "volume/state/data.mdb")), 0);
+	bed_open(&b);
+	check_units(&b, LIMIT_UNITS, 1);
+	bed_fini(&b);
+}
+END_TEST
+
 static enum err count_row(void *arg, uint8_t kind, struct span key, struct span content)
 {
 	uint32_t *rows = arg;
@@ -297,6 +361,7 @@ Suite *restart_suite(void)
 	tcase_add_test(t, clean_restarts_keep_everything);
 	tcase_add_test(t, recreated_hub_starts_empty_after_restart);
 	tcase_add_test(t, unclean_restarts_keep_what_was_acknowledged);
+	tcase_add_test(t, units_and_limits_survive_stops_and_crashes);
 	tcase_add_test(t, stop_writes_the_catalogue_into_the_state);
 	tcase_add_test(t, damaged_or_missing_state_is_rebuilt);
 	tcase_add_test(t, state_whose_tree_is_damaged_is_made_anew);

@@ -34,6 +34,23 @@ struct catalog_command build_policy(const char *hub, const char *name, unsigned 
 	return cmd;
 }
 
+struct catalog_command build_limit(enum catalog_limit_kind kind, const char *name,
+				   uint64_t in_bytes)
+{
+	struct catalog_command cmd = {.op = CATALOG_LIMIT_PUT, .now_ms = 1000};
+	cmd.limit.kind = kind;
+	snprintf(cmd.limit.name, sizeof cmd.limit.name, "%s", name);
+	cmd.limit.in_bytes = in_bytes;
+	cmd.limit.out_events = 7;
+	return cmd;
+}
+
+struct catalog_command build_units(enum catalog_units_by by, uint32_t units)
+{
+	return (struct catalog_command){
+		.op = CATALOG_UNITS_SET, .units_by = by, .has_units = true, .units.units = units};
+}
+
 void build_apply(const struct catalog **c, const struct catalog_command *cmd, enum err want)
 {
 	const struct catalog *next = NULL;
@@ -63,6 +80,17 @@ const struct catalog *build_sample(void)
 		build_policy("orders", "sender", 1),
 		build_policy("orders", "listener", 2),
 		{.op = CATALOG_PRODUCER_IDS, .producer_ids = 1000},
+		{.op = CATALOG_UNITS_SET,
+		 .units_by = CATALOG_UNITS_BY_SETTINGS,
+		 .has_units = true,
+		 .has_inflate_max = true,
+		 .has_deflate_after = true,
+		 .units = {.units = 3, .inflate_max = 9, .deflate_after_ms = 60000,
+			   .settings_units = 3, .settings_inflate_max = 9,
+			   .settings_deflate_after_ms = 60001}},
+		build_limit(CATALOG_LIMIT_CLIENT, "app", 1),
+		build_limit(CATALOG_LIMIT_HUB, "Orders", 2),
+		build_limit(CATALOG_LIMIT_POLICY, "orders/sender", 3),
 	};
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
 		build_apply(&c, &commands[i], ERR_OK);
@@ -103,6 +131,31 @@ static void assert_hub(const struct catalog_hub *a, const struct catalog_hub *b)
 	assert_policies(a->policies, a->n_policies, b->policies, b->n_policies);
 }
 
+static void assert_units(const struct catalog_units *a, const struct catalog_units *b)
+{
+	ck_assert_uint_eq(a->units, b->units);
+	ck_assert_uint_eq(a->base, b->base);
+	ck_assert_uint_eq(a->inflate_max, b->inflate_max);
+	ck_assert_int_eq(a->deflate_after_ms, b->deflate_after_ms);
+	ck_assert_int_eq(a->has_settings, b->has_settings);
+	ck_assert_uint_eq(a->settings_units, b->settings_units);
+	ck_assert_uint_eq(a->settings_inflate_max, b->settings_inflate_max);
+	ck_assert_int_eq(a->settings_deflate_after_ms, b->settings_deflate_after_ms);
+}
+
+static void assert_limits(const struct catalog *a, const struct catalog *b)
+{
+	ck_assert_uint_eq(a->n_limits, b->n_limits);
+	for (uint32_t i = 0; i < a->n_limits; i++) {
+		ck_assert_int_eq(a->limits[i].kind, b->limits[i].kind);
+		ck_assert_str_eq(a->limits[i].name, b->limits[i].name);
+		ck_assert_uint_eq(a->limits[i].in_bytes, b->limits[i].in_bytes);
+		ck_assert_uint_eq(a->limits[i].in_events, b->limits[i].in_events);
+		ck_assert_uint_eq(a->limits[i].out_bytes, b->limits[i].out_bytes);
+		ck_assert_uint_eq(a->limits[i].out_events, b->limits[i].out_events);
+	}
+}
+
 void build_assert_equal(const struct catalog *a, const struct catalog *b)
 {
 	ck_assert_uint_eq(a->version, b->version);
@@ -115,6 +168,8 @@ void build_assert_equal(const struct catalog *a, const struct catalog *b)
 		assert_hub(a->hubs[i], b->hubs[i]);
 	}
 	assert_policies(a->policies, a->n_policies, b->policies, b->n_policies);
+	assert_units(&a->units, &b->units);
+	assert_limits(a, b);
 }
 
 void build_text(char *out, size_t n, char c)

@@ -22,13 +22,47 @@ static struct catalog_command full(enum catalog_op op)
 		.policy.rights = 7,
 		.must_be_new = true,
 		.producer_ids = UINT32_MAX,
+		.units_by = CATALOG_UNITS_BY_LOAD,
+		.has_units = true,
+		.has_inflate_max = true,
+		.has_deflate_after = true,
+		.units_was = UINT32_MAX,
+		.units = {.units = UINT32_MAX, .inflate_max = UINT32_MAX - 1,
+			  .deflate_after_ms = INT64_MAX, .settings_units = UINT32_MAX - 2,
+			  .settings_inflate_max = UINT32_MAX - 3,
+			  .settings_deflate_after_ms = INT64_MIN},
+		.limit = {.kind = CATALOG_LIMIT_CLIENT, .in_bytes = UINT64_MAX,
+			  .in_events = UINT64_MAX - 1, .out_bytes = UINT64_MAX - 2,
+			  .out_events = UINT64_MAX - 3},
 	};
+	build_text(cmd.limit.name, CATALOG_LIMIT_NAME, 'l');
 	build_text(cmd.hub, LIMIT_HUB_NAME, 'h');
 	build_text(cmd.group, LIMIT_GROUP_NAME, 'g');
 	build_text(cmd.policy.name, LIMIT_POLICY_NAME, 'p');
 	build_text(cmd.policy.primary, LIMIT_POLICY_KEY, '1');
 	build_text(cmd.policy.secondary, LIMIT_POLICY_KEY, '2');
 	return cmd;
+}
+
+static void assert_units(const struct catalog_command *a, const struct catalog_command *b)
+{
+	ck_assert_int_eq(a->units_by, b->units_by);
+	ck_assert_int_eq(a->has_units, b->has_units);
+	ck_assert_int_eq(a->has_inflate_max, b->has_inflate_max);
+	ck_assert_int_eq(a->has_deflate_after, b->has_deflate_after);
+	ck_assert_uint_eq(a->units_was, b->units_was);
+	ck_assert_uint_eq(a->units.units, b->units.units);
+	ck_assert_uint_eq(a->units.inflate_max, b->units.inflate_max);
+	ck_assert_int_eq(a->units.deflate_after_ms, b->units.deflate_after_ms);
+	ck_assert_uint_eq(a->units.settings_units, b->units.settings_units);
+	ck_assert_uint_eq(a->units.settings_inflate_max, b->units.settings_inflate_max);
+	ck_assert_int_eq(a->units.settings_deflate_after_ms, b->units.settings_deflate_after_ms);
+	ck_assert_int_eq(a->limit.kind, b->limit.kind);
+	ck_assert_str_eq(a->limit.name, b->limit.name);
+	ck_assert_uint_eq(a->limit.in_bytes, b->limit.in_bytes);
+	ck_assert_uint_eq(a->limit.in_events, b->limit.in_events);
+	ck_assert_uint_eq(a->limit.out_bytes, b->limit.out_bytes);
+	ck_assert_uint_eq(a->limit.out_events, b->limit.out_events);
 }
 
 static void assert_round_trip(const struct catalog_command *cmd)
@@ -54,12 +88,13 @@ static void assert_round_trip(const struct catalog_command *cmd)
 	ck_assert_str_eq(back.policy.secondary, cmd->policy.secondary);
 	ck_assert_int_eq(back.must_be_new, cmd->must_be_new);
 	ck_assert_uint_eq(back.producer_ids, cmd->producer_ids);
+	assert_units(&back, cmd);
 	str_fini(&s);
 }
 
 START_TEST(every_command_round_trips)
 {
-	for (int op = CATALOG_HUB_CREATE; op <= CATALOG_PRODUCER_IDS; op++) {
+	for (int op = CATALOG_HUB_CREATE; op <= CATALOG_LIMIT_DELETE; op++) {
 		struct catalog_command cmd = full((enum catalog_op)op);
 		assert_round_trip(&cmd);
 		cmd = (struct catalog_command){.op = (enum catalog_op)op};
@@ -68,20 +103,42 @@ START_TEST(every_command_round_trips)
 }
 END_TEST
 
-START_TEST(version_1_is_read_without_producer_ids)
+/* What each version added to the end, and its last operation. */
+START_TEST(older_versions_are_read_without_what_came_later)
 {
+	enum {
+		PRODUCER_IDS = 4,
+		UNITS = 1 + 4 + (4 + 4 + 8) + (4 + 4 + 8),
+		LIMIT = 1 + 2 + CATALOG_LIMIT_NAME + 4 * 8,
+	};
+	static const struct {
+		char version;
+		size_t lacks;
+		int last;
+	} old[] = {
+		{1, PRODUCER_IDS + UNITS + LIMIT, CATALOG_POLICY_DELETE},
+		{2, UNITS + LIMIT, CATALOG_PRODUCER_IDS},
+	};
 	struct str s = {0};
 	struct catalog_command back;
-	for (int op = CATALOG_HUB_CREATE; op <= CATALOG_PRODUCER_IDS; op++) {
+	for (int op = CATALOG_HUB_CREATE; op <= CATALOG_LIMIT_DELETE; op++) {
 		struct catalog_command cmd = full((enum catalog_op)op);
 		ck_assert_int_eq(catalog_encode(&cmd, &s), ERR_OK);
-		s.p[0] = 1;
-		/* The operation came with version 2. */
-		enum err want = op <= CATALOG_POLICY_DELETE ? ERR_OK : ERR_DECODE;
-		ck_assert_int_eq(catalog_decode(span_of(s.p, s.len - 4), &back), want);
-		ck_assert_uint_eq(back.producer_ids, 0);
-		ck_assert_int_eq(catalog_decode(span_of(s.p, s.len), &back), ERR_DECODE);
-		s.p[0] = 3;
+		for (size_t i = 0; i < sizeof old / sizeof *old; i++) {
+			struct span in = span_of(s.p, s.len - old[i].lacks);
+			s.p[0] = old[i].version;
+			s.p[2] = 127;	/* flags that came with version 3 */
+			ck_assert_int_eq(catalog_decode(in, &back), ERR_DECODE);
+			s.p[2] = 15;
+			enum err want = op <= old[i].last ? ERR_OK : ERR_DECODE;
+			ck_assert_int_eq(catalog_decode(in, &back), want);
+			if (want == ERR_OK) {
+				ck_assert_uint_eq(back.producer_ids, i == 0 ? 0 : UINT32_MAX);
+				assert_units(&back, &(struct catalog_command){0});
+			}
+			ck_assert_int_eq(catalog_decode(span_of(s.p, s.len), &back), ERR_DECODE);
+		}
+		s.p[0] = 4;
 		ck_assert_int_eq(catalog_decode(span_of(s.p, s.len), &back), ERR_DECODE);
 		str_fini(&s);
 	}
@@ -131,6 +188,9 @@ START_TEST(text_without_end_is_not_encoded)
 	memset(cmd.hub, 'x', sizeof cmd.hub);
 	struct str s = {0};
 	ck_assert_int_eq(catalog_encode(&cmd, &s), ERR_INVALID);
+	cmd = (struct catalog_command){.op = CATALOG_LIMIT_PUT};
+	memset(cmd.limit.name, 'x', sizeof cmd.limit.name);
+	ck_assert_int_eq(catalog_encode(&cmd, &s), ERR_INVALID);
 	str_fini(&s);
 }
 END_TEST
@@ -158,7 +218,7 @@ Suite *catalog_codec_suite(void)
 	Suite *s = suite_create("catalog_codec");
 	TCase *t = tcase_create("codec");
 	tcase_add_test(t, every_command_round_trips);
-	tcase_add_test(t, version_1_is_read_without_producer_ids);
+	tcase_add_test(t, older_versions_are_read_without_what_came_later);
 	tcase_add_test(t, truncated_command_is_refused_at_every_byte);
 	tcase_add_test(t, changed_bytes_never_break_the_decoder);
 	tcase_add_test(t, text_without_end_is_not_encoded);

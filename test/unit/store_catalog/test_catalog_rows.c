@@ -91,10 +91,18 @@ static enum err load_one(uint32_t shards, uint8_t kind, const void *p, size_t n)
 	return e;
 }
 
-/* A row as it was before producer ids came to the namespace. */
+/* What the versions of the namespace's row added: version 2 its number and the next
+ * producer id, version 3 the units and limits. */
+enum {
+	ADDED_2 = 1 + 8,
+	UNITS_BYTES = (3 * 4 + 8) + (1 + 2 * 4 + 8),
+	/* those of build_sample: names of 6, 13 and 3 bytes */
+	ADDED_3 = UNITS_BYTES + 4 + 3 * (1 + 2 + 4 * 8) + 6 + 13 + 3,
+	ADDED = ADDED_2 + ADDED_3,
+};
+
 START_TEST(namespace_of_version_1_has_given_out_no_producer_id)
 {
-	enum { ADDED = 1 + 8 };
 	const struct catalog *c = build_sample();
 	ck_assert_int_eq(c->next_producer_id, 1000);
 	struct str ns = {0};
@@ -108,12 +116,123 @@ START_TEST(namespace_of_version_1_has_given_out_no_producer_id)
 	ck_assert_uint_eq(back->n_policies, c->n_policies);
 	catalog_drop(&back);
 	/* A later row version, and a number that cannot be. */
+	ns.p[ns.len - ADDED] = 4;
+	ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, ns.len), ERR_CORRUPT);
 	ns.p[ns.len - ADDED] = 3;
-	ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, ns.len), ERR_CORRUPT);
-	ns.p[ns.len - ADDED] = 2;
 	ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, ns.len), ERR_OK);
-	ns.p[ns.len - 8] = (char)0x80;
+	ns.p[ns.len - ADDED + 1] = (char)0x80;
 	ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, ns.len), ERR_CORRUPT);
+	str_fini(&ns);
+	catalog_drop(&c);
+}
+END_TEST
+
+START_TEST(namespace_of_version_2_has_no_units_and_limits)
+{
+	const struct catalog *c = build_sample();
+	struct str ns = {0};
+	ck_assert_int_eq(catalog_namespace_encode(c, &ns), ERR_OK);
+	ns.p[ns.len - ADDED] = 2;
+	ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, ns.len), ERR_CORRUPT);
+	struct catalog_loader *l = catalog_loader_new(c->shards);
+	ck_assert_int_eq(catalog_loader_row(l, CATALOG_ROW_NAMESPACE,
+					    span_of(ns.p, ns.len - ADDED_3)),
+			 ERR_OK);
+	const struct catalog *back;
+	ck_assert_int_eq(catalog_loader_finish(&l, &back), ERR_OK);
+	ck_assert_int_eq(back->next_producer_id, 1000);
+	ck_assert_uint_eq(back->n_limits, 0);
+	ck_assert_uint_eq(back->units.units, 0);
+	ck_assert(!back->units.has_settings);
+	/* It takes what it had no room for. */
+	struct catalog_command cmd = build_limit(CATALOG_LIMIT_HUB, "*", 5);
+	build_apply(&back, &cmd, ERR_OK);
+	ck_assert_uint_eq(back->n_limits, 1);
+	catalog_drop(&back);
+	str_fini(&ns);
+	catalog_drop(&c);
+}
+END_TEST
+
+/* One byte of the row replaced by `value`. */
+static void assert_byte(struct str *ns, size_t from_end, int value, enum err want)
+{
+	char *p = &ns->p[ns->len - from_end];
+	char old = *p;
+	*p = (char)value;
+	ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns->p, ns->len), want);
+	*p = old;
+}
+
+START_TEST(units_and_limits_that_cannot_be_are_refused)
+{
+	const struct catalog *c = build_sample();
+	struct str ns = {0};
+	ck_assert_int_eq(catalog_namespace_encode(c, &ns), ERR_OK);
+	enum {
+		LIMIT = 1 + 2 + 4 * 8,	/* without its name */
+		CLIENT = LIMIT + 3,	/* from the end */
+		POLICY = CLIENT + LIMIT + 13,
+		HUB = POLICY + LIMIT + 6,
+		COUNT = HUB + 4,
+	};
+	assert_byte(&ns, ADDED_3 - 3, 2, ERR_CORRUPT);	/* fewer units than the base of 3 */
+	assert_byte(&ns, ADDED_3 - 3, 4, ERR_OK);
+	assert_byte(&ns, ADDED_3, 1, ERR_CORRUPT);	/* too many */
+	assert_byte(&ns, ADDED_3 - 8, 1, ERR_CORRUPT);
+	assert_byte(&ns, ADDED_3 - 12, 0xff, ERR_CORRUPT);	/* a negative time */
+	assert_byte(&ns, ADDED_3 - 20, 2, ERR_CORRUPT);	/* neither yes nor no */
+	assert_byte(&ns, COUNT, 1, ERR_CORRUPT);
+	assert_byte(&ns, COUNT - 3, 2, ERR_CORRUPT);
+	assert_byte(&ns, HUB, 0, ERR_CORRUPT);
+	assert_byte(&ns, CLIENT, 6, ERR_CORRUPT);
+	assert_byte(&ns, HUB, CATALOG_LIMIT_CLIENT, ERR_CORRUPT);	/* out of order */
+	assert_byte(&ns, HUB - 3, ' ', ERR_CORRUPT);
+	assert_byte(&ns, CLIENT - 3, '\n', ERR_CORRUPT);
+	assert_byte(&ns, CLIENT - 3, ' ', ERR_OK);
+	/* The last number of the last limit, its bytes in the one before: it has both. */
+	assert_byte(&ns, 1, 0, ERR_OK);
+	ns.p[ns.len - 25] = 0;
+	assert_byte(&ns, 1, 0, ERR_CORRUPT);
+	str_fini(&ns);
+	catalog_drop(&c);
+}
+END_TEST
+
+START_TEST(most_limits_round_trip)
+{
+	const struct catalog *c = catalog_empty(1);
+	char name[CATALOG_CLIENT_NAME + 1];
+	build_text(name, CATALOG_CLIENT_NAME, 'c');
+	struct catalog_command cmd = build_limit(CATALOG_LIMIT_HUB, "last", 1);
+	build_apply(&c, &cmd, ERR_OK);
+	for (int i = 0; i < CATALOG_LIMITS_MAX - 1; i++) {
+		name[i] = 'd';
+		cmd = build_limit(CATALOG_LIMIT_CLIENT, name, 1);
+		build_apply(&c, &cmd, ERR_OK);
+	}
+	const struct catalog *back = NULL;
+	ck_assert_int_eq(reload(c, false, &back), ERR_OK);
+	build_assert_equal(c, back);
+	cmd = build_limit(CATALOG_LIMIT_HUB, "other", 1);
+	build_apply(&back, &cmd, ERR_LIMIT);
+	cmd = build_limit(CATALOG_LIMIT_CLIENT, name, 2);
+	build_apply(&back, &cmd, ERR_OK);
+	catalog_drop(&back);
+	catalog_drop(&c);
+}
+END_TEST
+
+START_TEST(namespace_row_comes_once)
+{
+	const struct catalog *c = build_sample();
+	struct str ns = {0};
+	ck_assert_int_eq(catalog_namespace_encode(c, &ns), ERR_OK);
+	struct catalog_loader *l = catalog_loader_new(4);
+	struct span row = span_of(ns.p, ns.len);
+	ck_assert_int_eq(catalog_loader_row(l, CATALOG_ROW_NAMESPACE, row), ERR_OK);
+	ck_assert_int_eq(catalog_loader_row(l, CATALOG_ROW_NAMESPACE, row), ERR_CORRUPT);
+	catalog_loader_free(&l);
 	str_fini(&ns);
 	catalog_drop(&c);
 }
@@ -127,7 +246,7 @@ START_TEST(damaged_rows_are_refused)
 	ck_assert_int_eq(catalog_namespace_encode(c, &ns), ERR_OK);
 	ck_assert_int_eq(catalog_row_encode(c, 1, &hub), ERR_OK);
 	for (size_t n = 0; n < ns.len; n++) {
-		if (n == ns.len - 9) {
+		if (n == ns.len - ADDED) {
 			continue;	/* a whole row of version 1 */
 		}
 		ck_assert_int_eq(load_one(4, CATALOG_ROW_NAMESPACE, ns.p, n), ERR_CORRUPT);
@@ -147,6 +266,15 @@ START_TEST(damaged_rows_are_refused)
 			ck_assert(e == ERR_OK || e == ERR_CORRUPT);
 		}
 		hub.p[i] = old;
+	}
+	for (size_t i = 0; i < ns.len; i++) {
+		char old = ns.p[i];
+		for (int bit = 0; bit < 8; bit++) {
+			ns.p[i] = (char)(old ^ (1 << bit));
+			enum err e = load_one(4, CATALOG_ROW_NAMESPACE, ns.p, ns.len);
+			ck_assert(e == ERR_OK || e == ERR_CORRUPT);
+		}
+		ns.p[i] = old;
 	}
 	str_fini(&ns);
 	str_fini(&hub);
@@ -212,6 +340,10 @@ Suite *catalog_rows_suite(void)
 	tcase_add_test(t, empty_catalogue_round_trips);
 	tcase_add_test(t, largest_hub_round_trips);
 	tcase_add_test(t, namespace_of_version_1_has_given_out_no_producer_id);
+	tcase_add_test(t, namespace_of_version_2_has_no_units_and_limits);
+	tcase_add_test(t, units_and_limits_that_cannot_be_are_refused);
+	tcase_add_test(t, most_limits_round_trip);
+	tcase_add_test(t, namespace_row_comes_once);
 	tcase_add_test(t, damaged_rows_are_refused);
 	tcase_add_test(t, rows_that_do_not_fit_together_are_refused);
 	tcase_add_test(t, failed_allocation_is_reported);
