@@ -192,7 +192,7 @@ static void start_message(struct msg *m)
 	net_stream_start(container_of(m, struct net_stream, msg));
 }
 
-/* Logs, at most once a second, why a connection was closed at once. */
+/* Logs, at most once a second, why a connection cannot stay. */
 static void refuse(struct net_rate *rate, const char *id, const struct net_listener *l, int limit,
 		   const struct sockaddr_storage *from, socklen_t len)
 {
@@ -202,7 +202,23 @@ static void refuse(struct net_rate *rate, const char *id, const struct net_liste
 	}
 	char host[NI_MAXHOST] = "?";
 	getnameinfo((const struct sockaddr *)from, len, host, sizeof host, NULL, 0, NI_NUMERICHOST);
-	log_warn(id, "peer=%s listener=%s limit=%d also_closed=%ld", host, l->bound, limit, dropped);
+	log_warn(id, "peer=%s listener=%s limit=%d also_refused=%ld", host, l->bound, limit, dropped);
+}
+
+/* As a client, else as one that is told that there are too many. */
+static enum err count_in(struct net_listener *l, const struct sockaddr_storage *from, socklen_t len,
+			 enum net_count *count)
+{
+	struct net *net = l->net;
+	*count = NET_COUNT_CLIENT;
+	enum err e = net_stream_count(net, *count);
+	if (e != ERR_OK) {
+		refuse(&net->full_rate, "NET-CONNECTIONS-FULL", l, net->options.max_connections,
+		       from, len);
+		*count = NET_COUNT_SURPLUS;
+		e = net_stream_count(net, *count);
+	}
+	return e;
 }
 
 /* Takes fd. */
@@ -210,9 +226,8 @@ static void hand_over(struct net_listener *l, int fd, const struct sockaddr_stor
 		      socklen_t len)
 {
 	struct net *net = l->net;
-	if (net_stream_count(net, true) != ERR_OK) {
-		refuse(&net->full_rate, "NET-CONNECTIONS-FULL", l, net->options.max_connections,
-		       from, len);
+	enum net_count count;
+	if (count_in(l, from, len, &count) != ERR_OK) {
 		close(fd);
 		return;
 	}
@@ -230,16 +245,18 @@ static void hand_over(struct net_listener *l, int fd, const struct sockaddr_stor
 	if (s == NULL) {
 		net_addresses_give(&net->addresses, &address);
 		close(fd);
-		net_stream_uncount(net, true);
+		net_stream_uncount(net, count);
 		return;
 	}
 	s->address = address;
 	s->tls = l->tls;
-	s->counted = true;
+	s->count = (uint8_t)count;
 	s->msg.run = start_message;
-	atomic_fetch_add(&loop->load, 1);
-	metric_inc(METRIC_CONNECTIONS_OPENED);
-	metric_inc(METRIC_CONNECTIONS_ACTIVE);
+	if (count == NET_COUNT_CLIENT) {
+		atomic_fetch_add(&loop->load, 1);
+		metric_inc(METRIC_CONNECTIONS_OPENED);
+		metric_inc(METRIC_CONNECTIONS_ACTIVE);
+	}
 	if (loop == net_loop_here()) {
 		net_stream_start(s);
 	} else {

@@ -117,27 +117,31 @@ enum err net_start(struct net *net, struct err_detail *d)
 	return err_set(d, e, "cannot start the network threads: %s", err_text(e));
 }
 
-enum err net_stream_count(struct net *net, bool counted)
+enum err net_stream_count(struct net *net, enum net_count count)
 {
 	enum err e = ERR_OK;
 	lock_take(&net->lock);
 	int max = net->options.max_connections;
-	if (counted && max > 0 && net->connections >= max) {
+	if (count == NET_COUNT_CLIENT && max > 0 && net->connections >= max) {
+		e = ERR_LIMIT;
+	} else if (count == NET_COUNT_SURPLUS && net->surplus >= NET_SURPLUS_MAX) {
 		e = ERR_LIMIT;
 	} else {
 		net->live++;
-		net->connections += counted ? 1 : 0;
+		net->connections += count == NET_COUNT_CLIENT;
+		net->surplus += count == NET_COUNT_SURPLUS;
 	}
 	lock_give(&net->lock);
 	return e;
 }
 
-void net_stream_uncount(struct net *net, bool counted)
+void net_stream_uncount(struct net *net, enum net_count count)
 {
 	lock_take(&net->lock);
 	assert(net->live > 0);
 	net->live--;
-	net->connections -= counted ? 1 : 0;
+	net->connections -= count == NET_COUNT_CLIENT;
+	net->surplus -= count == NET_COUNT_SURPLUS;
 	bool quiet = net->live == 0;
 	if (quiet) {
 		cond_signal(&net->quiet);

@@ -146,6 +146,7 @@ struct net {
 	int live;		/* under lock: streams not yet freed */
 	int killed;		/* under lock: loops that take no more streams */
 	int connections;	/* under lock: of them, those that count for max_connections */
+	int surplus;		/* under lock: and those beyond it */
 
 	/* Loop 0 only, once started. */
 	struct net_listener listeners[NET_LISTENERS_MAX];
@@ -208,6 +209,12 @@ enum net_state {
 	NET_STATE_COUNT
 };
 
+enum net_count {
+	NET_COUNT_NONE,		/* adopted */
+	NET_COUNT_CLIENT,	/* against max_connections and in metrics */
+	NET_COUNT_SURPLUS,	/* beyond it: to be told so and closed */
+};
+
 struct net_stream {
 	uint32_t magic;
 	uint8_t state;		/* enum net_state; changed by net_stream_move only */
@@ -218,7 +225,7 @@ struct net_stream {
 	bool was_high;
 	bool announced;		/* `opened` succeeded: `closed` is due */
 	bool uv_ready;		/* poll is initialised */
-	bool counted;		/* against max_connections and in metrics */
+	uint8_t count;		/* enum net_count */
 	bool tls_done;
 	bool tls_broken;	/* no close_notify may be sent */
 	bool shut;		/* close_notify is out */
@@ -274,9 +281,9 @@ void net_loop_remove_id(struct net_loop *loop, struct net_stream *s);
 
 /* ---- net.c -------------------------------------------------------------- */
 
-/* Counts a stream in: ERR_LIMIT past max_connections when `counted`. */
-enum err net_stream_count(struct net *net, bool counted) MUST_CHECK;
-void net_stream_uncount(struct net *net, bool counted);
+/* Counts a stream in: ERR_LIMIT past max_connections, or past NET_SURPLUS_MAX. */
+enum err net_stream_count(struct net *net, enum net_count count) MUST_CHECK;
+void net_stream_uncount(struct net *net, enum net_count count);
 /* This loop begins no more streams. */
 void net_loop_killed(struct net *net);
 

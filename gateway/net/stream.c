@@ -145,7 +145,7 @@ static void give_back(struct net_stream *s)
 {
 	struct net *net = s->loop->net;
 	net_addresses_give(&net->addresses, &s->address);
-	if (s->counted) {
+	if (s->count == NET_COUNT_CLIENT) {
 		atomic_fetch_sub(&s->loop->load, 1);
 		metric_inc(METRIC_CONNECTIONS_CLOSED);
 		metric_add(METRIC_CONNECTIONS_ACTIVE, -1);
@@ -155,12 +155,12 @@ static void give_back(struct net_stream *s)
 void net_stream_discard(struct net_stream *s)
 {
 	struct net *net = s->loop->net;
-	bool counted = s->counted;
+	enum net_count count = (enum net_count)s->count;
 	give_back(s);
 	close(s->fd);
 	s->magic = 0;
 	mem_free(s);
-	net_stream_uncount(net, counted);
+	net_stream_uncount(net, count);
 }
 
 static bool prepare(struct net_stream *s)
@@ -214,7 +214,7 @@ enum err net_stream_adopt(struct net_loop *loop, int fd, const struct net_protoc
 		mem_free(s);
 		return ERR_IO;
 	}
-	enum err e = net_stream_count(loop->net, false);
+	enum err e = net_stream_count(loop->net, NET_COUNT_NONE);
 	assert(e == ERR_OK);	/* not counted against the limit */
 	(void)e;
 	net_list_add(&loop->fresh, &s->state_link);
@@ -293,10 +293,10 @@ static void on_closed(uv_handle_t *handle)
 {
 	struct net_stream *s = handle->data;
 	struct net *net = s->loop->net;
-	bool counted = s->counted;
+	enum net_count count = (enum net_count)s->count;
 	s->magic = 0;
 	mem_free(s);
-	net_stream_uncount(net, counted);
+	net_stream_uncount(net, count);
 }
 
 void net_stream_destroy(struct net_stream *s)
@@ -367,6 +367,16 @@ bool net_stream_is_tls(const struct net_stream *s)
 const char *net_stream_peer_name(const struct net_stream *s)
 {
 	return s->peer_name;
+}
+
+bool net_stream_is_surplus(const struct net_stream *s)
+{
+	return s->count == NET_COUNT_SURPLUS;
+}
+
+int net_stream_max_connections(const struct net_stream *s)
+{
+	return s->loop->net->options.max_connections;
 }
 
 size_t net_stream_queued(const struct net_stream *s)

@@ -65,11 +65,16 @@ enum {
 	NET_LINGER_MS = 2000,		/* after the last byte: time for the peer's own close */
 	NET_HANDSHAKE_MS = 10000,
 	NET_TICK_MS = 100,		/* resolution of deadlines */
+	/* Connections beyond max_connections at a time that are still accepted, so
+	 * that their protocol can tell them why they cannot stay. */
+	NET_SURPLUS_MAX = 64,
 };
 
 struct net_options {
 	int loops;			/* 0: one per core */
-	int max_connections;		/* over all listeners; more are closed at once; 0: no limit */
+	/* Over all listeners; up to NET_SURPLUS_MAX more are accepted as surplus, others
+	 * are closed at once; 0: no limit. */
+	int max_connections;
 	int max_unauthorised_per_address;	/* IPv6: per /64 network; 0: no limit */
 	int handshake_timeout_ms;	/* TLS must be done by then; 0: NET_HANDSHAKE_MS */
 	int stall_ms;			/* 0: NET_STALL_MS */
@@ -144,6 +149,10 @@ void net_stream_abort(struct net_stream *s);
 /* Asks for protocol->tick at now_ms >= at_ms (CLOCK_MONOTONIC ms; resolution
  * about 100 ms); INT64_MAX switches it off. One deadline per stream. */
 void net_stream_tick_at(struct net_stream *s, int64_t at_ms);
+/* It is beyond max_connections: the protocol is to say so in its words and to
+ * close it. */
+bool net_stream_is_surplus(const struct net_stream *s);
+int net_stream_max_connections(const struct net_stream *s);
 /* The connection has authorised itself: it no longer counts against the limit
  * of unauthorised connections of its address. */
 void net_stream_authorised(struct net_stream *s);

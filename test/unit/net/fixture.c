@@ -85,6 +85,15 @@ static enum err on_opened(void *ctx, struct net_stream *s, void **out)
 	if (st->authorise) {
 		net_stream_authorised(s);
 	}
+	if (net_stream_is_surplus(s)) {
+		char text[32];
+		snprintf(text, sizeof text, "at most %d", net_stream_max_connections(s));
+		ck_assert_int_eq(net_stream_write(s, text, strlen(text)), ERR_OK);
+		net_stream_close(s);
+		bump(st, &st->surplus);
+		bump(st, &st->opened);
+		return ERR_OK;
+	}
 	if (st->tick_after_ms > 0) {
 		c->tick_at = clock_mono_ms() + st->tick_after_ms;
 		net_stream_tick_at(s, c->tick_at);

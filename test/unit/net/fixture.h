@@ -43,6 +43,7 @@ struct stage {
 	int closed;
 	int ended;
 	int stopping;
+	int surplus;		/* of those opened: were told so and closed */
 	int ticks;
 	int early_ticks;
 	int reentered;		/* `closed` came from within a call of ours */

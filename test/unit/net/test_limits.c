@@ -7,12 +7,22 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "fixture.h"
 
 static struct stage stage;
 
-START_TEST(connection_past_the_limit_is_closed_at_once)
+/* What a surplus connection is told. */
+static void expect_surplus(int fd)
+{
+	char text[32] = "";
+	ssize_t n = recv(fd, text, sizeof text - 1, MSG_WAITALL);
+	ck_assert_int_gt(n, 0);
+	ck_assert_str_eq(text, "at most 2");
+}
+
+START_TEST(connection_past_the_limit_is_surplus)
 {
 	struct net_options o = {.loops = 2, .max_connections = 2};
 	char line[512];
@@ -23,30 +33,55 @@ START_TEST(connection_past_the_limit_is_closed_at_once)
 	int b = raw_connect(stage.port);
 	stage_wait(&stage, &stage.opened, 2);
 	int c = raw_connect(stage.port);
-	ck_assert_uint_eq(raw_drain(c), 0);
+	expect_surplus(c);
 	log_wait("NET-CONNECTIONS-FULL", line);
 	ck_assert_ptr_nonnull(strstr(line, "limit=2"));
 	close(c);
 	c = raw_connect(stage.port);	/* the second within a second: no line */
-	ck_assert_uint_eq(raw_drain(c), 0);
+	expect_surplus(c);
 	ck_assert_int_eq(log_seen("NET-CONNECTIONS-FULL", line), 1);
 	close(c);
+	stage_wait(&stage, &stage.closed, 2);
 	close(a);
-	stage_wait(&stage, &stage.closed, 1);
+	stage_wait(&stage, &stage.closed, 3);
 	/* The place is free once the stream is gone. */
-	do {
+	ssize_t n = 1;
+	for (int64_t until = clock_mono_ms() + WAIT_MS; n > 0 && clock_mono_ms() < until;) {
 		a = raw_connect(stage.port);
-		struct timeval tv = {0, 50000};
+		struct timeval tv = {0, 100000};
 		setsockopt(a, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 		char byte;
-		ssize_t n = recv(a, &byte, 1, 0);
+		n = recv(a, &byte, 1, 0);
 		close(a);
-		if (n < 0) {
-			break;
-		}
-	} while (stage_count(&stage, &stage.opened) < 3);
-	stage_wait(&stage, &stage.opened, 3);
+	}
+	ck_assert_int_lt(n, 0);
 	close(b);
+	stage_stop(&stage, 1000);
+	log_release();
+}
+END_TEST
+
+START_TEST(too_many_surplus_connections_are_closed_at_once)
+{
+	enum { MOST = 2 + NET_SURPLUS_MAX };
+	struct net_options o = {.loops = 2, .max_connections = 2};
+	int fd[MOST];
+	log_catch();
+	stage_init(&stage, PLAY_SINK);
+	stage_start(&stage, &o, NULL);
+	/* They linger, as their clients do not close. */
+	for (int i = 0; i < MOST; i++) {
+		fd[i] = raw_connect(stage.port);
+	}
+	stage_wait(&stage, &stage.opened, 2);
+	stage_wait(&stage, &stage.surplus, NET_SURPLUS_MAX);
+	int c = raw_connect(stage.port);
+	ck_assert_uint_eq(raw_drain(c), 0);
+	ck_assert_int_eq(stage_count(&stage, &stage.surplus), NET_SURPLUS_MAX);
+	close(c);
+	for (int i = 0; i < MOST; i++) {
+		close(fd[i]);
+	}
 	stage_stop(&stage, 1000);
 	log_release();
 }
@@ -215,7 +250,8 @@ Suite *limits_suite(void)
 	Suite *s = suite_create("limits");
 	TCase *t = tcase_create("limits");
 	tcase_set_timeout(t, 60);
-	tcase_add_test(t, connection_past_the_limit_is_closed_at_once);
+	tcase_add_test(t, connection_past_the_limit_is_surplus);
+	tcase_add_test(t, too_many_surplus_connections_are_closed_at_once);
 	tcase_add_test(t, unauthorised_connections_of_one_address_are_limited);
 	tcase_add_test(t, authorised_connections_do_not_count_for_their_address);
 	tcase_add_test(t, no_descriptors_closes_and_goes_on_serving);
