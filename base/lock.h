@@ -5,6 +5,7 @@
  *
  * Lock order (a lock may be taken only while holding locks of a lower rank):
  *   10 registry of readers (gateway/core)      40 partition watch list (store)
+ *   15 scopes, flows and lanes (throttle)
  *   20 catalogue snapshot pointer (store)      50 recent-entry cache (store)
  *   30 segment table (store/volume)            60 groups' operations (gateway/group)
  *                                              90 mailbox      95 log
@@ -46,6 +47,7 @@ enum thread_role {
 	ROLE_READER,
 	ROLE_BACKGROUND,
 	ROLE_COORDINATOR,
+	ROLE_PACER,
 };
 
 typedef void *thread_fn(void *arg);
