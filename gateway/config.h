@@ -62,6 +62,17 @@ struct config {
 	uint64_t compaction_memory;
 	uint32_t tombstone_retention_ms;
 	uint64_t cleaner_rate;
+	uint32_t throughput_units;	/* 0: not limited */
+	uint32_t auto_inflate_max;
+	uint32_t auto_deflate_after_ms;	/* 0: never */
+	uint32_t throttle_hold_ms;
+	uint64_t throttle_hold_bytes;
+	uint32_t kafka_throttle_max_ms;
+	uint32_t management_rate;	/* 0: not limited */
+	uint32_t max_hubs;
+	uint32_t max_partitions;
+	uint32_t max_consumer_groups;
+	uint32_t max_links;
 	uint32_t scrub_period_ms;	/* 0: never */
 	uint32_t export_interval_ms;
 	char *log_level;

@@ -103,6 +103,54 @@ enum err found_namespace(struct store *s, const struct config *c, struct err_det
 	return e;
 }
 
+/* Fills in the change; false: the settings are as they were at the last start. */
+static bool units_change(const struct catalog_units *now, const struct config *c,
+			 struct catalog_command *cmd)
+{
+	/* All are 0 as long as none was applied, as are the settings' defaults. */
+	cmd->op = CATALOG_UNITS_SET;
+	cmd->units_by = CATALOG_UNITS_BY_SETTINGS;
+	cmd->has_units = c->throughput_units != now->settings_units;
+	cmd->has_inflate_max = c->auto_inflate_max != now->settings_inflate_max;
+	cmd->has_deflate_after = c->auto_deflate_after_ms != now->settings_deflate_after_ms;
+	cmd->units = (struct catalog_units){
+		.units = c->throughput_units,
+		.inflate_max = c->auto_inflate_max,
+		.deflate_after_ms = c->auto_deflate_after_ms,
+		.settings_units = c->throughput_units,
+		.settings_inflate_max = c->auto_inflate_max,
+		.settings_deflate_after_ms = c->auto_deflate_after_ms,
+	};
+	return cmd->has_units || cmd->has_inflate_max || cmd->has_deflate_after;
+}
+
+enum err found_units(struct store *s, const struct config *c, struct err_detail *d)
+{
+	const struct catalog *cat = store_catalog(s);
+	struct catalog_units was = cat->units;
+	catalog_drop(&cat);
+	struct store_command *op = MEM_NEW(struct store_command);
+	if (op == NULL) {
+		return err_set(d, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+	}
+	enum err e = ERR_OK;
+	if (units_change(&was, c, &op->command)) {
+		e = command_wait(s, op, d);
+		if (e == ERR_OK) {
+			cat = store_catalog(s);
+			const struct catalog_units *now = &cat->units;
+			log_info("UNITS-SET", "units=%u was=%u max=%u deflate_after_ms=%lld by=settings",
+				 now->units, was.units, now->inflate_max,
+				 (long long)now->deflate_after_ms);
+			catalog_drop(&cat);
+		} else {
+			err_wrap(d, "throughput units");
+		}
+	}
+	mem_free(op);
+	return e;
+}
+
 enum err found_write_file(const char *dir, const char *name, const char *text, size_t n,
 			  struct err_detail *d)
 {

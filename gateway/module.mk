@@ -9,3 +9,10 @@ config_TEST_LIBS := $(LIBS_jansson) $(LIBS_ssl)
 
 MODULES += main
 main_SRC := $(addprefix gateway/,main.c server.c found.c)
+
+# What a start founds, over a real store in a directory of its own.
+TESTS += found
+found_TEST_SRC := test/lib/store_ops.c test/unit/store/store_bed.c gateway/found.c \
+	$(addprefix test/unit/found/,main.c test_found.c)
+found_TEST_LINK := auth store store_shard store_volume store_catalog store_types base
+found_TEST_LIBS := $(LIBS_lmdb) $(LIBS_ssl)

@@ -111,6 +111,9 @@ static enum err start_store(struct server *s, struct err_detail *d)
 		e = found_namespace(s->store, c, d);
 	}
 	if (e == ERR_OK) {
+		e = found_units(s->store, c, d);
+	}
+	if (e == ERR_OK) {
 		e = found_export_keys(s->store, c->host, d);
 	}
 	return e;
@@ -177,6 +180,7 @@ static enum err start_kafka(struct server *s, struct err_detail *d)
 		.segment_bytes = c->segment_bytes,
 		.tombstone_retention_ms = c->tombstone_retention_ms,
 		.idle_timeout_ms = c->kafka_idle_timeout_ms,
+		.throttle_max_ms = c->kafka_throttle_max_ms,
 	};
 	e = kafka_front_new(&kafka, &s->kafka);
 	if (e == ERR_OK) {
@@ -197,6 +201,13 @@ static enum err start_fronts(struct server *s, struct err_detail *d)
 		.inflight_max_bytes = c->max_inflight_bytes,
 		.default_retention_ms = (int64_t)c->default_retention_ms,
 		.extra_key = c->emulator_key ? EMULATOR_KEY : NULL,
+		.throttle_hold_ms = c->throttle_hold_ms,
+		.throttle_delay_ms = c->kafka_throttle_max_ms,
+		.throttle_hold_bytes = (size_t)c->throttle_hold_bytes,
+		.management_rate = c->management_rate,
+		.max_hubs = c->max_hubs,
+		.max_partitions = c->max_partitions,
+		.max_consumer_groups = c->max_consumer_groups,
 	};
 	enum err e = core_new(&core, &s->core);
 	if (e != ERR_OK) {
@@ -207,6 +218,7 @@ static enum err start_fronts(struct server *s, struct err_detail *d)
 		.link_credit = c->link_credit,
 		.idle_timeout_ms = c->idle_timeout_ms,
 		.max_message_bytes = LIMIT_MESSAGE,
+		.max_links = c->max_links,
 	};
 	e = amqp_front_new(&amqp, &s->amqp);
 	if (e != ERR_OK) {
@@ -379,7 +391,7 @@ static void run(struct server *s, const sigset_t *signals)
 }
 
 /* The order: no new connections and the present ones end (their appends are
- * still answered); the groups and the store answer everything outstanding and
+ * still answered); what waits for capacity is given up; the groups and the store answer everything outstanding and
  * stop; then the threads that waited for those answers. */
 static void stop(struct server *s)
 {
@@ -388,6 +400,9 @@ static void stop(struct server *s)
 	}
 	if (s->net != NULL) {
 		net_drain(s->net, (int)s->config->shutdown_grace_ms);
+	}
+	if (s->core != NULL) {
+		core_stop_waiting(s->core);
 	}
 	if (s->groups != NULL) {
 		groups_close(s->groups);
@@ -420,7 +435,8 @@ static uint32_t descriptors_for_connections(const struct config *c)
 		limit.rlim_cur = limit.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	rlim_t kept = DESCRIPTORS_OTHER + (rlim_t)DESCRIPTORS_VOLUME * (1 + c->n_more_data);
+	rlim_t kept = DESCRIPTORS_OTHER + NET_SURPLUS_MAX +
+		      (rlim_t)DESCRIPTORS_VOLUME * (1 + c->n_more_data);
 	rlim_t most = limit.rlim_cur > kept ? (limit.rlim_cur - kept) / DESCRIPTORS_CONNECTION : 1;
 	if (limit.rlim_cur == RLIM_INFINITY || most >= wanted) {
 		return wanted;

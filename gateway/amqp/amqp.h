@@ -13,6 +13,7 @@ struct amqp_options {
 	uint32_t link_credit;		/* per sending link, 100-300 */
 	uint32_t idle_timeout_ms;	/* advertised to clients; ours is twice that */
 	uint64_t max_message_bytes;	/* LIMIT_MESSAGE */
+	uint32_t max_links;		/* of one connection; 0: LIMIT_AMQP_LINKS */
 };
 
 struct amqp_front;	/* shared by all connections; immutable */

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "gateway/amqp/link.h"
 
 enum {
@@ -149,6 +150,18 @@ void amqp_conn_fail(struct amqp_conn *conn, enum err e, const char *condition, c
 
 /* ---- Proton's events -------------------------------------------------------- */
 
+/* There are too many connections already: this one was let in to be told so. */
+static void end_surplus(struct amqp_conn *conn)
+{
+	char text[ERR_DETAIL_MAX];
+	snprintf(text, sizeof text,
+		 "ConnectionsQuotaExceeded for namespace: %.100s. The quota of %d connections is "
+		 "reached. Please close connections that are not needed and try again.",
+		 core_host(conn->front->core), net_stream_max_connections(conn->stream));
+	metric_inc(METRIC_ERRORS_QUOTA);
+	amqp_conn_fail(conn, ERR_LIMIT, NULL, text);
+}
+
 static void on_connection_open(struct amqp_conn *conn, pn_connection_t *pn)
 {
 	conn->is_open = true;
@@ -160,6 +173,9 @@ static void on_connection_open(struct amqp_conn *conn, pn_connection_t *pn)
 	pn_connection_set_container(pn, conn->front->container);
 	pn_connection_open(pn);
 	amqp_conn_tick_by(conn, clock_mono_ms() + AMQP_FAST_TICK_MS);	/* its idle timeout is known */
+	if (net_stream_is_surplus(conn->stream)) {
+		end_surplus(conn);
+	}
 }
 
 static void on_session_open(struct amqp_conn *conn, pn_session_t *ssn)
@@ -603,6 +619,7 @@ static void on_closed(void *arg, enum err reason)
 	amqp_guard_fini(&conn->guard);
 	str_fini(&conn->wire);
 	core_grants_fini(&conn->grants);
+	core_flow_close(&conn->flow);
 	conn->stream = NULL;
 	if (conn->outstanding == 0) {
 		conn_free(conn);

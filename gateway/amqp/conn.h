@@ -84,6 +84,7 @@ struct amqp_conn {
 	 * performative: it would copy them twice and keep the largest buffer. */
 	struct span payload;
 	struct core_grants grants;
+	struct throttle_flow *flow;	/* NULL: no link has needed it yet */
 	struct msg wake;		/* posted to ourselves: run once more */
 	bool wake_posted;
 	bool is_open;			/* the peer's open has come */

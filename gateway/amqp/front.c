@@ -25,6 +25,9 @@ enum err amqp_front_new(const struct amqp_options *o, struct amqp_front **out)
 	f->serial = atomic_fetch_add(&serial, 1) + 1;
 	f->core = o->core;
 	f->options = *o;
+	if (o->max_links == 0 || o->max_links > LIMIT_AMQP_LINKS) {
+		f->options.max_links = LIMIT_AMQP_LINKS;
+	}
 	uint8_t id[16];
 	crypto_random(id, sizeof id);
 	for (size_t i = 0; i < sizeof id; i++) {

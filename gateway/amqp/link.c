@@ -1,6 +1,7 @@
 #include "gateway/amqp/link.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <proton/codec.h>
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 
 enum {
 	LINK_MAGIC = 0x414d514c,
@@ -306,6 +308,25 @@ struct amqp_value amqp_data_read(pn_data_t *data, struct str *out)
 	return amqp_read(&r);
 }
 
+enum err amqp_link_account(struct amqp_conn *conn, const char *path, enum auth_right right,
+			   struct core_client *out)
+{
+	enum err e = ERR_OK;
+	if (conn->flow == NULL) {
+		e = core_flow_open(conn->front->core, net_stream_peer(conn->stream), &conn->flow);
+	}
+	if (e != ERR_OK) {
+		return e;
+	}
+	const struct auth_grant *g = core_grants_find(&conn->grants, path, right, clock_wall_ms());
+	*out = (struct core_client){
+		.flow = conn->flow,
+		.policy = g != NULL ? g->policy : NULL,
+		.policy_hub = g != NULL ? g->policy_hub : "",
+	};
+	return ERR_OK;
+}
+
 /* Producer state is granted by its own rules, not by repeating it. */
 static bool may_echo(pn_data_t *properties)
 {
@@ -438,8 +459,14 @@ void amqp_link_attach(struct amqp_conn *conn, pn_link_t *pn)
 	if (conn->is_failing) {
 		return;
 	}
-	if (conn->n_links > LIMIT_AMQP_LINKS) {
-		amqp_link_refuse(conn, pn, ERR_LIMIT, NULL, "Too many links on one connection.", "");
+	if (conn->n_links > conn->front->options.max_links) {
+		char text[128];
+		snprintf(text, sizeof text,
+			 "Cannot allocate more handles. The quota of %u links of one connection is "
+			 "reached.",
+			 conn->front->options.max_links);
+		metric_inc(METRIC_ERRORS_QUOTA);
+		amqp_link_refuse(conn, pn, ERR_LIMIT, NULL, text, "");
 		return;
 	}
 	if (pn_link_is_receiver(pn)) {

@@ -84,6 +84,11 @@ bool amqp_link_release(struct amqp_link *link);
 void amqp_link_ready(struct amqp_link *link);
 void amqp_link_block(struct amqp_link *link);
 
+/* On whose account a link to `path` is: the connection, and the policy by which it may.
+ * What *out names is borrowed until the grants change. ERR_NOMEM. */
+enum err amqp_link_account(struct amqp_conn *conn, const char *path, enum auth_right right,
+			   struct core_client *out) MUST_CHECK;
+
 /* Encodes a pn_data_t (attach properties, filters) so that the codec can read
  * it; an empty or absent one reads as null. The value borrows from `out`. */
 struct amqp_value amqp_data_read(pn_data_t *data, struct str *out);

@@ -15,6 +15,19 @@
 
 enum { NUMBER_TEXT = 11 };
 
+/* May one more be answered? If not, it says so. */
+static bool is_in_time(struct amqp_conn *conn, struct amqp_reply *a, const char *entity)
+{
+	uint32_t wait_ms;
+	struct err_detail d = {""};
+	enum err e = core_manage_take(conn->front->core, &wait_ms, &d);
+	if (e != ERR_OK) {
+		amqp_reply_error(conn, a, NODE, err_info(e)->http_status, err_info(e)->amqp, e,
+				 d.text, entity);
+	}
+	return e == ERR_OK;
+}
+
 static void refuse(struct amqp_conn *conn, struct amqp_reply *a, enum err e, const char *why,
 		   const char *entity)
 {
@@ -244,6 +257,9 @@ void amqp_management_handle(struct amqp_conn *conn, const struct amqp_request *q
 	if (e == ERR_OK &&
 	    (!amqp_request_text(q, "operation", &operation) || !span_eq_str(operation, "READ"))) {
 		e = err_set(&d, ERR_NOT_ALLOWED, "The operation is not READ.");
+	}
+	if (!is_in_time(conn, a, at.path)) {
+		return;
 	}
 	if (e == ERR_OK) {
 		e = read_entity(conn, q, &at, a, &d);

@@ -29,6 +29,14 @@ amqp_front_TEST_SRC := $(addprefix test/unit/amqp_front/,main.c test_filter.c te
 amqp_front_TEST_LINK := amqp amqp_wire wire auth base
 amqp_front_TEST_LIBS := $(LIBS_codecs) $(LIBS_proton) $(LIBS_ssl)
 
+# Whole connections over a real core and store.
+TESTS += amqp_limits
+amqp_limits_TEST_SRC := $(addprefix test/unit/amqp_front/,limits_main.c fix.c peer.c test_sender.c \
+	test_receiver.c test_quotas.c)
+amqp_limits_TEST_LINK := amqp amqp_wire wire core net store store_shard store_catalog store_volume \
+	store_types auth throttle base
+amqp_limits_TEST_LIBS := $(LIBS_codecs) $(LIBS_proton) $(LIBS_uv) $(LIBS_lmdb) $(LIBS_ssl)
+
 FUZZERS += fuzz_amqp_guard
 fuzz_amqp_guard_SRC := test/fuzz/fuzz_amqp_guard.c test/fuzz/main.c
 fuzz_amqp_guard_LINK := amqp amqp_wire wire auth base

@@ -1,7 +1,8 @@
 /* Links on which the client receives: one partition in one group, read from the
  * recent-entry cache, else by a reader thread, else watched. Everything is sent
  * settled: a log keeps no state of a delivery, and the Python SDK asks for
- * unsettled transfers but never settles one. */
+ * unsettled transfers but never settles one. Capacity is paid for in advance, an
+ * allowance at a time; where it is not to be had at once, the link waits its turn. */
 
 #include <string.h>
 
@@ -29,6 +30,13 @@ enum {
 	 * closed their windows, and the least that each may have. */
 	CONN_OUT_MAX = 4 << 20,
 	SESSION_OUT_MIN = 32 << 10,
+	/* An allowance: so much of a second of the reader's share, within bounds. Small
+	 * enough that the allowances of all readers together are a part of the burst,
+	 * large enough that few turns are waited for. */
+	ALLOWANCE_PER_S = 16,
+	ALLOWANCE_EVENTS_MAX = 256,
+	ALLOWANCE_BYTES_MIN = 16 << 10,
+	ALLOWANCE_BYTES_MAX = 256 << 10,
 };
 
 #define FILTER_NAME "apache.org:selector-filter:string"
@@ -39,6 +47,7 @@ enum receiver_state {
 	RECEIVER_SEEKING,	/* the start is being looked up */
 	RECEIVER_READING,	/* a reader thread is at it */
 	RECEIVER_WATCHING,	/* at the end: woken by new events */
+	RECEIVER_PAYING,	/* over a limit: its turn will come */
 };
 
 struct amqp_receiver {
@@ -64,6 +73,11 @@ struct amqp_receiver {
 	struct store_seek seek;
 	struct store_read read;
 	struct store_watch watch;
+	/* The allowance: what may still be sent. Below 0: the last event was larger. */
+	int64_t may_bytes;
+	int64_t may_events;
+	struct throttle_cost asked;	/* of the turn */
+	struct core_turn turn;
 };
 
 static struct amqp_receiver *receiver_of(struct amqp_link *link)
@@ -84,7 +98,7 @@ static void operation_out(struct amqp_receiver *r, enum receiver_state state)
 static void operation_back(struct amqp_receiver *r)
 {
 	struct amqp_conn *conn = r->link.conn;
-	if (r->link.has_ended) {
+	if (r->link.has_ended && r->link.outstanding == 1) {
 		store_partition_drop(&r->partition);
 	}
 	(void)amqp_link_release(&r->link);
@@ -206,6 +220,89 @@ static void start_watch(struct amqp_receiver *r)
 	core_watch(r->reader, &r->watch);
 }
 
+/* ---- capacity ----------------------------------------------------------------- */
+
+static void allow(struct amqp_receiver *r, const struct throttle_cost *cost)
+{
+	r->may_bytes += (int64_t)cost->bytes;
+	r->may_events += (int64_t)cost->events;
+}
+
+static void on_turn(struct msg *m)
+{
+	struct amqp_receiver *r = AMQP_OWNER(struct amqp_receiver, m, turn.msg);
+	if (!r->link.has_ended && r->turn.err == ERR_OK) {
+		allow(r, &r->asked);
+		go_on(r);
+	}	/* otherwise the server stops: nothing more is sent */
+	operation_back(r);
+}
+
+static void start_turn(struct amqp_receiver *r)
+{
+	memset(&r->turn, 0, sizeof r->turn);
+	r->turn.reply_to = r->link.conn->mailbox;
+	r->turn.done = on_turn;
+	operation_out(r, RECEIVER_PAYING);
+	core_reader_wait(r->reader, &r->asked, &r->turn);
+}
+
+static uint64_t part_of(uint64_t share, uint64_t min, uint64_t max)
+{
+	uint64_t part = share / ALLOWANCE_PER_S;
+	return part < min ? min : part > max ? max : part;
+}
+
+/* True when an event may be sent now; otherwise the turn comes later. What the last
+ * allowance was exceeded by is part of the price of the next one. */
+static bool pay(struct amqp_receiver *r)
+{
+	if (r->may_bytes > 0 && r->may_events > 0) {
+		return true;
+	}
+	if (r->state != RECEIVER_IDLE) {
+		return false;
+	}
+	struct throttle_rate share = core_reader_share(r->reader);
+	/* Never more than a limit's burst: the rest would be owed, and is not given back. */
+	uint64_t least = share.bytes / 4 < ALLOWANCE_BYTES_MIN ? share.bytes / 4 : ALLOWANCE_BYTES_MIN;
+	int64_t bytes = (int64_t)part_of(share.bytes, least > 0 ? least : 1, ALLOWANCE_BYTES_MAX);
+	int64_t events = (int64_t)part_of(share.events, 1, ALLOWANCE_EVENTS_MAX);
+	r->asked.bytes = bytes > r->may_bytes ? (uint64_t)(bytes - r->may_bytes) : 0;
+	r->asked.events = events > r->may_events ? (uint64_t)(events - r->may_events) : 0;
+	if (core_reader_take(r->reader, &r->asked)) {
+		allow(r, &r->asked);
+		return true;
+	}
+	start_turn(r);
+	return false;
+}
+
+/* Others can use what is left of the allowance. */
+static void give_back(struct amqp_receiver *r)
+{
+	struct throttle_cost left = {
+		.bytes = r->may_bytes > 0 ? (uint64_t)r->may_bytes : 0,
+		.events = r->may_events > 0 ? (uint64_t)r->may_events : 0,
+	};
+	r->may_bytes -= (int64_t)left.bytes;
+	r->may_events -= (int64_t)left.events;
+	if (left.bytes != 0 || left.events != 0) {
+		core_reader_give(r->reader, &left);
+	}
+}
+
+/* The last allowance was exceeded: a reader that comes and goes pays for it too. */
+static void pay_debt(struct amqp_receiver *r)
+{
+	r->asked.bytes = r->may_bytes < 0 ? (uint64_t)-r->may_bytes : 0;
+	r->asked.events = 0;
+	if (r->state != RECEIVER_PAYING && r->asked.bytes != 0 &&
+	    !core_reader_take(r->reader, &r->asked)) {
+		start_turn(r);
+	}
+}
+
 /* ---- what to send next -------------------------------------------------------- */
 
 /* More batches, at once (ERR_OK) or later (ERR_AGAIN). What retention overtook is
@@ -229,6 +326,7 @@ static enum err fetch(struct amqp_receiver *r)
 		return ERR_AGAIN;
 	}
 	if (e == ERR_RANGE || (e == ERR_OK && r->batches.n == 0)) {
+		give_back(r);
 		start_watch(r);
 		return ERR_AGAIN;
 	}
@@ -291,6 +389,9 @@ static enum err next_event(struct amqp_receiver *r, struct batch_record *out)
 {
 	for (uint32_t passed = 0; passed < PASS_MAX;) {
 		enum err e = ERR_OK;
+		if (r->is_walking && !pay(r)) {
+			return ERR_AGAIN;
+		}
 		if (r->is_walking) {
 			e = walk_next(r, out);
 			if (e == ERR_EOF) {
@@ -377,6 +478,8 @@ static enum err send_event(struct amqp_receiver *r, const struct batch_record *r
 	pn_link_send(pn, out->p, out->len);
 	pn_delivery_settle(d);	/* and advances */
 	*bytes += out->len;
+	r->may_bytes -= (int64_t)out->len;
+	r->may_events--;
 	r->next_seq = current(r)->base_seq + rec->offset_delta + 1;
 	return ERR_OK;
 }
@@ -436,7 +539,8 @@ static void on_push(struct amqp_link *link)
 	}
 	if (e != ERR_OK && e != ERR_AGAIN) {
 		fail(r, e);
-	} else if (r->state == RECEIVER_WATCHING && pn_link_get_drain(link->pn)) {
+	} else if ((r->state == RECEIVER_WATCHING || r->state == RECEIVER_PAYING) &&
+		   pn_link_get_drain(link->pn)) {
 		(void)pn_link_drained(link->pn);
 	}
 	if (!link->has_ended && (r->batches.n != 0 || r->is_starved)) {
@@ -487,6 +591,8 @@ static void on_end(struct amqp_link *link)
 		r->state = RECEIVER_IDLE;
 	}
 	batches_drop(r);
+	give_back(r);
+	pay_debt(r);
 	core_reader_close(&r->reader);
 	if (link->outstanding == 0) {
 		store_partition_drop(&r->partition);
@@ -629,6 +735,9 @@ void amqp_receiver_attach(struct amqp_conn *conn, pn_link_t *pn, const struct co
 	if (e == ERR_OK) {
 		link = amqp_link_new(conn, pn, &receiver_ops, a->path);
 		e = link != NULL ? ERR_OK : ERR_NOMEM;
+	}
+	if (e == ERR_OK) {
+		e = amqp_link_account(conn, a->path, AUTH_LISTEN, &o.client);
 	}
 	if (e == ERR_OK) {
 		e = open_reader(receiver_of(link), a, &o, &start, &d);

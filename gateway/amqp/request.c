@@ -133,8 +133,13 @@ static void write_reply(const struct amqp_reply *a, struct span correlation, str
 	if (a->condition != NULL) {
 		put_entry(out, "error-condition");
 		amqp_put_symbol(out, span_str(a->condition));
+		/* The names that other clients look for: the Python SDK shows no other text. */
+		put_entry(out, "statusDescription");
+		amqp_put_string(out, span_str(a->text));
+		put_entry(out, "errorCondition");
+		amqp_put_symbol(out, span_str(a->condition));
 	}
-	amqp_end(out, mark, a->condition != NULL ? 6 : 4);
+	amqp_end(out, mark, a->condition != NULL ? 10 : 4);
 
 	amqp_put_descriptor(out, AMQP_AMQP_VALUE);
 	if (a->body.len != 0) {

@@ -1,7 +1,8 @@
 /* Links on which the client sends: deliveries are read as they arrive, turned
  * into batches, appended, and settled when the append has come back. Credit
  * returns with the acknowledgement, not with receipt: it bounds what is under
- * way. A delivery of several frames is collected in a buffer of exactly
+ * way. Where a limit is near, appends wait for capacity before they come back,
+ * and of the credit only as much is returned as keeps the sender just busy. A delivery of several frames is collected in a buffer of exactly
  * reserved size; one that finds no memory, or is too large, is read to its end
  * and rejected. */
 
@@ -18,7 +19,12 @@
 #include "gateway/wire/event.h"
 #include "gateway/amqp/link.h"
 
-enum { TEXT_MAX = ERR_DETAIL_MAX + 256 };
+enum {
+	TEXT_MAX = ERR_DETAIL_MAX + 256,
+	/* Such a part of its window a sender may have that never used it: cheap sends then
+	 * need no flow frame for each. */
+	WINDOW_UNSEEN = 16,
+};
 
 /* Microsoft's SDKs wait as long as the text says. */
 static const char busy_text[] =
@@ -30,8 +36,10 @@ struct amqp_sender {
 	struct core_sender *to;
 	char *publisher;		/* forces the key; NULL: no publisher address */
 	struct amqp_send *first, *last;	/* under way, oldest first */
+	uint32_t n_sends;		/* of them */
+	uint32_t peak;			/* the most of them since credit was returned last */
 	uint32_t credit;		/* in all */
-	uint32_t owed;			/* to be given back */
+	uint32_t owed;			/* of it: neither granted nor under way */
 	/* the delivery being received */
 	bool is_receiving;
 	uint32_t delivery_id;
@@ -110,6 +118,8 @@ static void list_add(struct amqp_sender *s, struct amqp_send *op)
 		s->first = op;
 	}
 	s->last = op;
+	s->n_sends++;
+	s->peak = s->n_sends > s->peak ? s->n_sends : s->peak;
 }
 
 static void list_remove(struct amqp_sender *s, struct amqp_send *op)
@@ -124,18 +134,62 @@ static void list_remove(struct amqp_sender *s, struct amqp_send *op)
 	} else {
 		s->first = op->next;
 	}
+	s->n_sends--;
 }
 
 /* ---- answers ---------------------------------------------------------------- */
 
-/* Returns the credit of one delivery; told to the peer when half of the window
- * has gathered. */
+/* How many deliveries may be granted or under way together. Under a limit: what the
+ * link's share of the capacity keeps busy, and not much more than the sender was seen to
+ * use, since what is granted may be used at once, by all links that have it. Never 0, so
+ * that a link with nothing granted and nothing under way has credit. */
+static uint32_t window_of(const struct amqp_sender *s)
+{
+	uint32_t window = core_sender_window(s->to);
+	if (window == UINT32_MAX) {
+		return s->credit;
+	}
+	uint32_t seen = s->peak + s->peak / 4 + 1 + window / WINDOW_UNSEEN;
+	window = window < seen ? window : seen;
+	window = window < s->credit ? window : s->credit;
+	return window > 0 ? window : 1;
+}
+
+/* Returns what is owed, as far as the window goes; the rest is kept until less is under
+ * way or the window is wider. The peer is told when half of a window has gathered, or
+ * else `now`. */
+static void return_credit(struct amqp_sender *s, bool now)
+{
+	if (s->owed == 0 || (!now && s->owed * 2 < s->credit)) {
+		return;
+	}
+	uint32_t window = window_of(s);
+	uint32_t used = s->credit - s->owed;
+	uint32_t room = window > used ? window - used : 0;
+	if (room > 0 && (now || room * 2 >= window)) {
+		pn_link_flow(s->link.pn, (int)room);
+		s->owed -= room;
+		s->peak = s->n_sends;
+	}
+	if (window < s->credit) {
+		amqp_conn_tick_by(s->link.conn, clock_mono_ms() + AMQP_FAST_TICK_MS);
+	}
+}
+
+/* One delivery is decided. */
 static void give_credit(struct amqp_sender *s)
 {
 	s->owed++;
-	if (s->owed * 2 >= s->credit) {
-		pn_link_flow(s->link.pn, (int)s->owed);
-		s->owed = 0;
+	return_credit(s, false);
+}
+
+/* Why it was refused: the limit, or else memory. */
+static void busy_detail(const struct throttle_decision *why, struct err_detail *d)
+{
+	if (why->verdict == THROTTLE_REFUSE) {
+		core_busy_text(why, d->text, sizeof d->text);
+	} else {
+		err_set(d, ERR_BUSY, "%s", busy_text);
 	}
 }
 
@@ -146,7 +200,6 @@ static void reject(struct amqp_sender *s, pn_delivery_t *d, enum err e, const ch
 	char text[TEXT_MAX];
 	const struct amqp_link *link = &s->link;
 	const char *condition = err_info(e)->amqp;
-	detail = e == ERR_BUSY && detail[0] == '\0' ? busy_text : detail;
 	core_error_text(link->conn->front->core, e, detail, link->path, tracking, text, sizeof text);
 	log_limited(LOG_INFO, "AMQP-SEND-REJECTED", "conn=%llu link=%llu entity=%s condition=%s tracking=%s reason=%s",
 		 (unsigned long long)link->conn->id, (unsigned long long)link->id,
@@ -175,7 +228,11 @@ static void on_done(struct msg *m)
 	if (s != NULL) {
 		list_remove(s, op);
 		if (e != ERR_OK) {
-			reject(s, op->delivery, e, "");
+			struct err_detail text = {""};
+			if (e == ERR_BUSY) {
+				busy_detail(&op->append.decision, &text);
+			}
+			reject(s, op->delivery, e, text.text);
 		} else {
 			if (op->delivery != NULL) {
 				pn_delivery_update(op->delivery, PN_ACCEPTED);
@@ -195,7 +252,8 @@ static void on_done(struct msg *m)
 
 /* ---- a complete delivery --------------------------------------------------- */
 
-static enum err append(struct amqp_sender *s, pn_delivery_t *d, struct amqp_inbound *in, size_t bytes)
+static enum err append(struct amqp_sender *s, pn_delivery_t *d, struct amqp_inbound *in, size_t bytes,
+		       struct err_detail *text)
 {
 	struct amqp_conn *conn = s->link.conn;
 	size_t reserved = (size_t)in->batch_len + in->key_len;
@@ -206,7 +264,7 @@ static enum err append(struct amqp_sender *s, pn_delivery_t *d, struct amqp_inbo
 	if (!budget_take(inflight(conn), reserved)) {
 		metric_inc(METRIC_BUDGET_REFUSED);
 		send_give(conn->loop, op);
-		return ERR_BUSY;
+		return err_set(text, ERR_BUSY, "%s", busy_text);
 	}
 	op->conn = conn;
 	op->sender = s;
@@ -224,6 +282,11 @@ static enum err append(struct amqp_sender *s, pn_delivery_t *d, struct amqp_inbo
 	op->append.bytes = (uint32_t)bytes;
 	enum err e = core_append(s->to, &op->append);
 	if (e != ERR_OK) {
+		if (e == ERR_BUSY) {
+			busy_detail(&op->append.decision, text);
+		} else if (e == ERR_INVALID) {
+			err_set(text, e, "%s", CORE_NO_KEY);
+		}
 		budget_give(inflight(conn), reserved);
 		send_give(conn->loop, op);
 		return e;
@@ -290,10 +353,7 @@ static void finish(struct amqp_sender *s, pn_delivery_t *d, struct span bytes)
 	enum err e = amqp_inbound_make(bytes, s->format, span_str(s->publisher), &in, &text);
 	buffer_drop(s);
 	if (e == ERR_OK) {
-		e = append(s, answer, &in, bytes.n);
-		if (e == ERR_INVALID) {
-			err_set(&text, e, "%s", CORE_NO_KEY);
-		}
+		e = append(s, answer, &in, bytes.n, &text);
 	}
 	if (e != ERR_OK) {
 		buf_drop(&in.batch);
@@ -411,6 +471,7 @@ static void on_tick(struct amqp_link *link, int64_t now_ms)
 {
 	struct amqp_sender *s = sender_of(link);
 	struct amqp_front *f = link->conn->front;
+	return_credit(s, true);
 	if (!s->is_receiving) {
 		return;
 	}
@@ -482,8 +543,12 @@ void amqp_sender_attach(struct amqp_conn *conn, pn_link_t *pn, const struct core
 		s->publisher = mem_strdup(a->publisher);
 		e = s->publisher != NULL ? ERR_OK : ERR_NOMEM;
 	}
+	struct core_client client;
 	if (e == ERR_OK) {
-		e = core_sender_open(conn->front->core, a, &s->to);
+		e = amqp_link_account(conn, a->path, AUTH_SEND, &client);
+	}
+	if (e == ERR_OK) {
+		e = core_sender_open(conn->front->core, a, &client, &s->to);
 	}
 	if (e != ERR_OK) {
 		if (s != NULL) {
@@ -497,7 +562,8 @@ void amqp_sender_attach(struct amqp_conn *conn, pn_link_t *pn, const struct core
 	s->link.right = AUTH_SEND;
 	s->link.expires_ms = expires;
 	s->credit = first_credit(conn);
+	s->owed = s->credit;
 	pn_link_set_max_message_size(pn, conn->front->options.max_message_bytes);
 	amqp_link_accept(&s->link);
-	pn_link_flow(pn, (int)s->credit);
+	return_credit(s, true);
 }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "gateway/core/core_priv.h"
 
 /* ---- policies of the catalogue as auth sees them ----------------------- */
@@ -50,13 +51,35 @@ static void find_policies(void *ctx, struct span path, struct span name, auth_po
 	catalog_drop(&cat);
 }
 
-enum err core_new(const struct core_options *o, struct core **out)
+/* What waits for capacity is decided by the pacer; it finds the throttle there. */
+static enum err start_pacer(struct core *c, const struct core_options *o,
+			    const struct core_pace *pace)
+{
+	size_t half = c->inflight.max / 2;
+	size_t hold = o->throttle_hold_bytes;
+	const struct throttle_options t = {
+		.hold_ns = c->hold_ns,
+		.delay_ns = o->throttle_delay_ms * 1000000,
+		/* Sends that pass at once need memory, too. */
+		.hold_bytes = hold < half ? hold : half,
+	};
+	enum err e = throttle_new(&t, &c->throttle);
+	return e == ERR_OK ? core_pacer_new(c, pace, &c->pacer) : e;
+}
+
+enum err core_new_paced(const struct core_options *o, const struct core_pace *pace,
+			struct core **out)
 {
 	struct core *c = MEM_NEW(struct core);
 	if (c == NULL) {
 		return ERR_NOMEM;
 	}
 	c->store = o->store;
+	c->hold_ns = o->throttle_hold_ms * 1000000;
+	c->max_hubs = o->max_hubs;
+	c->max_partitions = o->max_partitions;
+	c->max_consumer_groups = o->max_consumer_groups;
+	throttle_calls_init(&c->management, o->management_rate);
 	c->host = mem_strdup(o->host);
 	c->extra_key = o->extra_key != NULL ? mem_strdup(o->extra_key) : NULL;
 	c->readers = core_registry_new();
@@ -64,13 +87,22 @@ enum err core_new(const struct core_options *o, struct core **out)
 	c->auth = (struct auth_source){.find = find_policies, .ctx = c};
 	lock_init(&c->producer_ids.lock);
 	budget_init(&c->inflight, o->inflight_max_bytes);
-	if (c->host == NULL || c->readers == NULL ||
-	    (o->extra_key != NULL && c->extra_key == NULL)) {
+	enum err e = ERR_NOMEM;
+	if (c->host != NULL && c->readers != NULL &&
+	    (o->extra_key == NULL || c->extra_key != NULL)) {
+		e = start_pacer(c, o, pace);
+	}
+	if (e != ERR_OK) {
 		core_free(&c);
-		return ERR_NOMEM;
+		return e;
 	}
 	*out = c;
 	return ERR_OK;
+}
+
+enum err core_new(const struct core_options *o, struct core **out)
+{
+	return core_new_paced(o, &core_usual_pace, out);
 }
 
 void core_free(struct core **cp)
@@ -80,11 +112,32 @@ void core_free(struct core **cp)
 	if (c == NULL) {
 		return;
 	}
+	core_pacer_free(&c->pacer);
+	if (c->throttle != NULL) {
+		throttle_free(&c->throttle);
+	}
 	core_registry_free(&c->readers);
 	lock_fini(&c->producer_ids.lock);
 	mem_free(c->extra_key);
 	mem_free(c->host);
 	mem_free(c);
+}
+
+void core_stop_waiting(struct core *c)
+{
+	core_pacer_stop(c->pacer);
+}
+
+enum err core_flow_open(struct core *c, const char *label, struct throttle_flow **out)
+{
+	return throttle_flow_open(c->throttle, label, out);
+}
+
+void core_flow_close(struct throttle_flow **f)
+{
+	if (*f != NULL) {
+		throttle_flow_close(f);
+	}
 }
 
 struct store *core_store(struct core *c)
@@ -123,6 +176,14 @@ void core_command(struct core *c, struct store_command *op)
 	if (cmd->op == CATALOG_HUB_CREATE && !cmd->has_retention && c->default_retention_ms > 0) {
 		cmd->has_retention = true;
 		cmd->retention_ms = c->default_retention_ms;
+	}
+	enum err e = core_quota_check(c, cmd, &op->detail);
+	if (e != ERR_OK) {
+		metric_inc(METRIC_ERRORS_QUOTA);
+		op->err = e;
+		op->msg.run = op->done;
+		mailbox_post(op->reply_to, &op->msg);
+		return;
 	}
 	store_command(c->store, op);
 }

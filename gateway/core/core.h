@@ -16,11 +16,13 @@
 #include "auth/grant.h"
 #include "base/budget.h"
 #include "store/store.h"
+#include "throttle/throttle.h"
 
 /* The policy every namespace starts with. */
 #define CORE_ROOT_POLICY "RootManageSharedAccessKey"
 
 struct core;
+struct core_lane;
 
 struct core_options {
 	struct store *store;
@@ -30,10 +32,21 @@ struct core_options {
 	 * runs (the emulator's, for its users); NULL: none. */
 	const char *extra_key;
 	int64_t default_retention_ms;	/* of hubs made without saying so; 0: for ever */
+	int64_t throttle_hold_ms;	/* AMQP and HTTPS sends that would wait longer are refused */
+	int64_t throttle_delay_ms;	/* the same for Kafka's */
+	size_t throttle_hold_bytes;	/* of sends that wait */
+	uint32_t management_rate;	/* calls a second; 0: no limit */
+	uint32_t max_hubs;		/* these three: 0: only the fixed bound */
+	uint32_t max_partitions;	/* of one hub */
+	uint32_t max_consumer_groups;	/* of one hub */
 };
 
+/* Starts the pacer's thread (see "capacity"). */
 enum err core_new(const struct core_options *o, struct core **out) MUST_CHECK;
 void core_free(struct core **c);
+/* Whatever waits for capacity comes back with ERR_STOPPING, later askers at once.
+ * After net_drain, before the store is closed. */
+void core_stop_waiting(struct core *c);
 struct store *core_store(struct core *c);
 const char *core_host(const struct core *c);
 /* Bounds the memory of unanswered sends of all front ends. */
@@ -87,15 +100,76 @@ enum err core_grants_add(struct core_grants *g, const struct auth_grant *grant) 
 enum err core_grants_check(const struct core *c, const struct core_grants *g, const char *path,
 			   enum auth_right right, int64_t now_ms, int64_t *expires_ms,
 			   struct err_detail *d) MUST_CHECK;
+/* The grant that core_grants_check goes by; NULL: none covers it. Borrowed until the
+ * grants change. */
+const struct auth_grant *core_grants_find(const struct core_grants *g, const char *path,
+					  enum auth_right right, int64_t now_ms);
 bool core_grants_any(const struct core_grants *g, int64_t now_ms);
 void core_grants_fini(struct core_grants *g);
 
+/* ---- capacity --------------------------------------------------------------- */
+
+/* One client connection, between which capacity is shared fairly. `label` says who
+ * it is. Any thread; senders and readers may outlive it. */
+enum err core_flow_open(struct core *c, const char *label, struct throttle_flow **out) MUST_CHECK;
+void core_flow_close(struct throttle_flow **f);
+
+/* On whose account a sender or reader is. Borrowed while it is being opened. */
+struct core_client {
+	struct throttle_flow *flow;
+	const char *policy;	/* of the grant; NULL or "": none */
+	const char *policy_hub;	/* whose policy it is; "": the namespace's */
+	const char *client_id;	/* Kafka's; NULL or "": none */
+};
+
+/* A wait of a reader for capacity; embed it. */
+struct core_turn {
+	struct msg msg;
+	struct mailbox *reply_to;
+	msg_fn *done;
+	enum err err;		/* ERR_OK: paid for; ERR_STOPPING */
+	/* private */
+	struct throttle_request request;
+	struct core *core;
+	struct core_lane *lane;
+};
+
+/* What an error text says of a refusal, with Event Hubs' code 50002 (event-hubs
+ * "8.3"): which limit, and when to come again. `d` that refused nothing (memory is
+ * short): another text, with 4 seconds. */
+void core_busy_text(const struct throttle_decision *d, char *out, size_t size);
+
+/* May one more management call be served now? Otherwise *wait_ms, and ERR_BUSY with
+ * Event Hubs' code 50008 in the text. Counts it as throttled. */
+enum err core_manage_take(struct core *c, uint32_t *wait_ms, struct err_detail *d) MUST_CHECK;
+
+/* Scopes that have a limit, see throttle_list (never begins `worst` anew); sorted by kind
+ * and name, each name once. */
+enum err core_scopes(struct core *c, struct throttle_scope_info **out, size_t *n) MUST_CHECK;
+
+/* The scopes as lines of Prometheus' text format, labelled scope, name, direction. */
+void core_metrics_render(struct core *c, struct str *out);
+
+/* Use of the namespace over the last whole seconds, all protocols. */
+struct core_use {
+	struct throttle_rate rate[THROTTLE_DIRECTIONS];
+};
+void core_use(struct core *c, struct core_use *out);
+
 /* ---- sending -------------------------------------------------------------- */
 
-/* A place events are sent to; owned by one thread. */
+/* A place events are sent to; owned by one thread. `client` NULL: on nobody's
+ * account, so never throttled. */
 struct core_sender;
 enum err core_sender_open(struct core *c, const struct core_address *a,
-			  struct core_sender **out) MUST_CHECK;
+			  const struct core_client *client, struct core_sender **out) MUST_CHECK;
+/* What keeps a sender just busy under its share of the capacity: about half of the hold
+ * time. Sends (of the cost of the last ones) that it should have under way at most, at
+ * least 1; UINT32_MAX: no limit. */
+uint32_t core_sender_window(struct core_sender *s);
+/* What throttle_estimate says of one more send into `partition` (-1: any) of that cost. */
+int64_t core_sender_estimate_ns(struct core_sender *s, int64_t partition,
+				const struct throttle_cost *cost);
 void core_sender_close(struct core_sender **s);
 
 /* One append; embed it. Fill batch (reference passes over), batch_len, key_len,
@@ -104,10 +178,22 @@ struct core_append {
 	struct store_append op;
 	int64_t started_ns;
 	uint32_t bytes;		/* payload as received, for units and metrics */
+	bool is_patient;	/* Kafka's: waits throttle_delay_ms instead of _hold_ms */
+	/* For done: it waited so long for capacity; why it was refused, when the error is
+	 * ERR_BUSY (verdict ADMIT: memory was short). */
+	int64_t waited_ns;
+	struct throttle_decision decision;
+	bool is_held;		/* set by core_append: it waits for capacity */
+	/* private */
+	struct throttle_request request;
+	struct core *core;
+	struct core_lane *lane;
+	struct core_lane *after;
 };
-/* Routes: the address's partition; else the key's; else round robin. ERR_OK: done
+/* Routes: the address's partition; else the key's; else round robin. Over the limits
+ * it waits its turn; sends of one sender to one partition keep their order. ERR_OK: done
  * will run (call core_append_done first in it). Otherwise nothing was taken and
- * done will not run: ERR_BUSY, ERR_NOT_FOUND, ERR_INVALID: the hub is compacted and
+ * done will not run: ERR_NOMEM, ERR_NOT_FOUND, ERR_INVALID: the hub is compacted and
  * events of AMQP or HTTPS came without a key (CORE_NO_KEY tells it to the client). A
  * key given together with a partition address is allowed and kept. */
 enum err core_append(struct core_sender *s, struct core_append *a) MUST_CHECK;
@@ -147,6 +233,7 @@ struct core_reader_options {
 	msg_fn *stolen;
 	uint64_t conn_id;
 	uint64_t link_id;
+	struct core_client client;	/* flow NULL: on nobody's account */
 };
 
 /* A reader of one partition in one group; owned by one thread. */
@@ -189,6 +276,28 @@ enum err core_read_recent(struct core_reader *r, int64_t from, uint32_t max_byte
 void core_read(struct core_reader *r, struct store_read *op);
 void core_watch(struct core_reader *r, struct store_watch *w);
 
+/* Capacity for what is to be delivered, paid for in advance: take tries at once; where
+ * it fails, wait comes back to t->done when it is paid for (readers are delayed, never
+ * refused); what was not used is given back. */
+bool core_reader_take(struct core_reader *r, const struct throttle_cost *cost);
+void core_reader_wait(struct core_reader *r, const struct throttle_cost *cost, struct core_turn *t);
+void core_reader_give(struct core_reader *r, const struct throttle_cost *cost);
+/* The reader's fair share a second at present; UINT64_MAX: no limit. */
+struct throttle_rate core_reader_share(struct core_reader *r);
+
+/* The same for whoever reads many partitions of a hub without readers. */
+struct core_reading;
+enum err core_reading_open(struct core *c, const struct core_client *client, uint32_t hub_id,
+			   struct core_reading **out) MUST_CHECK;
+void core_reading_close(struct core_reading **r);
+bool core_reading_take(struct core_reading *r, uint32_t partition, const struct throttle_cost *cost);
+void core_reading_wait(struct core_reading *r, uint32_t partition, const struct throttle_cost *cost,
+		       struct core_turn *t);
+struct throttle_rate core_reading_share(struct core_reading *r, uint32_t partition);
+/* As throttle_estimate. */
+int64_t core_reading_estimate_ns(struct core_reading *r, uint32_t partition,
+				 const struct throttle_cost *cost);
+
 /* Reading without owner levels, for front ends whose groups are coordinated
  * otherwise. NULL: no such partition; one reference. */
 struct store_partition *core_partition(struct core *c, struct store_part part);
@@ -225,7 +334,7 @@ enum err core_position(struct core *c, uint32_t hub_id, uint32_t partition,
 /* One reference; give back with catalog_drop. */
 const struct catalog *core_catalog(struct core *c);
 /* Catalogue change, see store_command. A hub made without a retention time gets the
- * default one. */
+ * default one; what goes beyond the quotas of core_options comes back with ERR_LIMIT. */
 void core_command(struct core *c, struct store_command *op);
 /* Retention time of hubs made without one; 0: for ever. */
 int64_t core_default_retention(const struct core *c);

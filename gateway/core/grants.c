@@ -36,28 +36,45 @@ static const char *right_name(enum auth_right right)
 	return right == AUTH_SEND ? "Send" : right == AUTH_LISTEN ? "Listen" : "Manage";
 }
 
+/* The one that lasts longest of those that cover `path`. NULL: none; *why says whether
+ * a grant for it lacked the right. */
+static const struct auth_grant *find(const struct core_grants *g, const char *path,
+				     enum auth_right right, int64_t now_ms, enum err *why)
+{
+	const struct auth_grant *best = NULL;
+	*why = ERR_UNAUTHORIZED;
+	for (size_t i = 0; i < g->n; i++) {
+		enum err e = auth_grant_check(g->v[i], path, right, now_ms);
+		if (e == ERR_OK && (best == NULL || g->v[i]->expires_ms > best->expires_ms)) {
+			best = g->v[i];
+		} else if (e == ERR_FORBIDDEN) {
+			*why = ERR_FORBIDDEN;
+		}
+	}
+	return best;
+}
+
 enum err core_grants_check(const struct core *c, const struct core_grants *g, const char *path,
 			   enum auth_right right, int64_t now_ms, int64_t *expires_ms,
 			   struct err_detail *d)
 {
-	enum err worst = ERR_UNAUTHORIZED;
-	int64_t until = INT64_MIN;
-	for (size_t i = 0; i < g->n; i++) {
-		enum err e = auth_grant_check(g->v[i], path, right, now_ms);
-		if (e == ERR_OK && g->v[i]->expires_ms > until) {
-			until = g->v[i]->expires_ms;
-		} else if (e == ERR_FORBIDDEN) {
-			worst = ERR_FORBIDDEN;
-		}
-	}
-	if (until != INT64_MIN) {
-		*expires_ms = until;
+	enum err why;
+	const struct auth_grant *best = find(g, path, right, now_ms, &why);
+	if (best != NULL) {
+		*expires_ms = best->expires_ms;
 		return ERR_OK;
 	}
-	return err_set(d, worst,
+	return err_set(d, why,
 		       "Unauthorized access. '%s' claim(s) are required to perform this operation. "
 		       "Resource: 'sb://%s/%.300s'.",
 		       right_name(right), core_host(c), path);
+}
+
+const struct auth_grant *core_grants_find(const struct core_grants *g, const char *path,
+					  enum auth_right right, int64_t now_ms)
+{
+	enum err why;
+	return find(g, path, right, now_ms, &why);
 }
 
 bool core_grants_any(const struct core_grants *g, int64_t now_ms)

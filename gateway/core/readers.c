@@ -6,9 +6,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/core/core.h"
 #include "gateway/core/core_priv.h"
+#include "gateway/core/lanes.h"
 
 enum { REGISTRY_SLOTS = 1024 };
 
@@ -18,6 +20,7 @@ struct core_reader {
 	struct store_part part;
 	char group[LIMIT_GROUP_NAME + 1];
 	struct core_reader_options options;
+	struct core_lanes lanes;
 	_Atomic int64_t next_seq;	/* written by its own thread */
 	bool listed;			/* registry lock */
 	struct core_reader *next;	/* registry lock */
@@ -175,6 +178,22 @@ static enum err steal_locked(struct core_reader **slot, const struct core_reader
 	}
 }
 
+/* Its partition, and its way through the limits. ERR_NOT_FOUND, ERR_NOMEM. */
+static enum err find_place(struct core_reader *r, const struct core_client *client)
+{
+	r->partition = store_partition_find(r->core->store, r->part);
+	if (r->partition == NULL) {
+		return ERR_NOT_FOUND;
+	}
+	const struct catalog *cat = core_catalog(r->core);
+	const struct catalog_hub *hub = catalog_hub_by_id(cat, r->part.hub_id);
+	enum err e = hub == NULL ? ERR_NOT_FOUND
+				 : core_lanes_open(&r->lanes, client, THROTTLE_OUT, hub,
+						   r->part.partition, NULL);
+	catalog_drop(&cat);
+	return e;
+}
+
 enum err core_reader_open(struct core *c, const struct core_address *a,
 			  const struct core_reader_options *o, struct core_reader **out,
 			  struct err_detail *d)
@@ -188,19 +207,22 @@ enum err core_reader_open(struct core *c, const struct core_address *a,
 	r->part = (struct store_part){a->hub_id, a->partition};
 	snprintf(r->group, sizeof r->group, "%s", a->group);
 	r->options = *o;
-	r->partition = store_partition_find(c->store, r->part);
-	if (r->partition == NULL) {
-		mem_free(r);
-		return err_set(d, ERR_NOT_FOUND,
-			       "The messaging entity 'sb://%s/%.300s' could not be found.", c->host,
-			       a->path);
+	r->options.client = (struct core_client){0};
+	enum err e = find_place(r, &o->client);
+	if (e != ERR_OK) {
+		core_reader_close(&r);
+		return e != ERR_NOT_FOUND
+			       ? e
+			       : err_set(d, ERR_NOT_FOUND,
+					 "The messaging entity 'sb://%s/%.300s' could not be found.",
+					 c->host, a->path);
 	}
 	struct core_registry *g = c->readers;
 	struct core_reader **slot = slot_of(g, r->part);
 	lock_take(&g->lock);
 	struct present p;
 	look_locked(slot, r, &p);
-	enum err e = admit_locked(r, &p, d);
+	e = admit_locked(r, &p, d);
 	if (e == ERR_OK && r->options.has_epoch) {
 		e = steal_locked(slot, r);
 	}
@@ -231,7 +253,10 @@ void core_reader_close(struct core_reader **rp)
 		unlist_locked(slot_of(g, r->part), r);
 	}
 	lock_give(&g->lock);
-	store_partition_drop(&r->partition);
+	core_lanes_close(&r->lanes);
+	if (r->partition != NULL) {
+		store_partition_drop(&r->partition);
+	}
 	mem_free(r);
 }
 
@@ -375,4 +400,28 @@ void core_watch(struct core_reader *r, struct store_watch *w)
 {
 	w->partition = r->partition;
 	store_watch(r->core->store, w);
+}
+
+bool core_reader_take(struct core_reader *r, const struct throttle_cost *cost)
+{
+	struct core_lane *lane = r->lanes.whole;
+	return lane == NULL || throttle_try(lane->way, cost, clock_mono_ns());
+}
+
+void core_reader_wait(struct core_reader *r, const struct throttle_cost *cost, struct core_turn *t)
+{
+	t->request = (struct throttle_request){.cost = *cost};
+	core_pacer_turn(r->core->pacer, r->lanes.whole, t);
+}
+
+void core_reader_give(struct core_reader *r, const struct throttle_cost *cost)
+{
+	if (r->lanes.whole != NULL) {
+		throttle_give(r->lanes.whole->way, cost, clock_mono_ns());
+	}
+}
+
+struct throttle_rate core_reader_share(struct core_reader *r)
+{
+	return core_lane_share(r->lanes.whole);
 }

@@ -59,9 +59,28 @@ static void keep(struct str *s, struct span text)
 	str_addn(s, text.p, text.n);
 }
 
-/* Remembers what was found good and opens the sender. */
+static enum err open_sender(struct http_request *r, const struct auth_grant *grant,
+			    struct http_session *s)
+{
+	struct core *c = r->front->core;
+	struct http_peer *peer = r->peer;
+	enum err e = peer->flow != NULL ? ERR_OK : core_flow_open(c, peer->origin.peer, &peer->flow);
+	if (e != ERR_OK) {
+		return e;
+	}
+	struct core_client client = {
+		.flow = peer->flow,
+		.policy = grant->policy,
+		.policy_hub = grant->policy_hub,
+	};
+	return core_sender_open(c, &s->address, &client, &s->sender);
+}
+
+/* Remembers what was found good and opens the sender, on account of the grant's
+ * policy. */
 static void session_set(struct http_request *r, struct span authorization, struct span target,
-			uint64_t version, int64_t expires_ms, const struct core_address *address)
+			uint64_t version, const struct auth_grant *grant, int64_t expires_ms,
+			const struct core_address *address)
 {
 	struct http_session *s = r->peer->session;
 	if (s == NULL) {
@@ -71,7 +90,10 @@ static void session_set(struct http_request *r, struct span authorization, struc
 		http_fail(r, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
 		return;
 	}
-	core_sender_close(&s->sender);
+	/* Closed after the new one is there, so that the connection keeps its place among
+	 * those that wait. */
+	struct core_sender *before = s->sender;
+	s->sender = NULL;
 	keep(&s->authorization, authorization);
 	keep(&s->target, target);
 	s->address = *address;
@@ -79,7 +101,8 @@ static void session_set(struct http_request *r, struct span authorization, struc
 	s->version = version;
 	enum err e = s->authorization.bad || s->target.bad
 			     ? ERR_NOMEM
-			     : core_sender_open(r->front->core, address, &s->sender);
+			     : open_sender(r, grant, s);
+	core_sender_close(&before);
 	if (e != ERR_OK) {
 		http_fail(r, e, "%s", err_text(e));
 	}
@@ -208,7 +231,6 @@ static void authorise_sender(struct http_request *r)
 	enum err e = check_header(c, header, address.hub, now_ms, &grant, &d);
 	if (e == ERR_OK) {
 		e = check_right(c, &grant, address.path, r->route->rights, now_ms, &expires_ms, &d);
-		memset(&grant, 0, sizeof grant);
 	}
 	if (e != ERR_OK) {
 		fail_with(r, e, &d);
@@ -220,7 +242,7 @@ static void authorise_sender(struct http_request *r)
 	} else if (!is_send_address(&address)) {
 		http_fail(r, ERR_NOT_FOUND, "Events are sent to a hub, a partition or a publisher.");
 	} else {
-		session_set(r, span_str(header), target, version, expires_ms, &address);
+		session_set(r, span_str(header), target, version, &grant, expires_ms, &address);
 	}
 }
 

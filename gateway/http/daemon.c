@@ -42,6 +42,9 @@ static void peer_close(void **at)
 	if (peer != NULL) {
 		assert(peer->magic == HTTP_PEER_MAGIC);
 		http_session_free(&peer->session);
+		if (peer->flow != NULL) {
+			core_flow_close(&peer->flow);
+		}
 		peer->magic = 0;
 		mem_free(peer);
 	}

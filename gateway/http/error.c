@@ -99,7 +99,11 @@ static void log_it(const struct http_request *r, int status, const char *code,
 	struct log_quoted method = log_quote_span(span_str(r->method));
 	struct log_quoted path = log_quote_span(span_str(r->path));
 	struct log_quoted reason = log_quote_span(span_str(r->failure.d.text));
-	if (status < 500) {
+	if (r->failure.retry_after_s != 0) {
+		log_limited(LOG_INFO, "HTTP-THROTTLED", "peer=%s method=%s path=%s status=%d code=%s tracking=%s wait_s=%u reason=%s",
+			 r->peer->origin.peer, method.text, path.text, status, code, tracking,
+			 r->failure.retry_after_s, reason.text);
+	} else if (status < 500) {
 		log_limited(LOG_INFO, "HTTP-REFUSED", "peer=%s method=%s path=%s status=%d code=%s tracking=%s reason=%s",
 			 r->peer->origin.peer, method.text, path.text, status, code, tracking,
 			 reason.text);
@@ -146,7 +150,8 @@ static bool add_headers(const struct http_request *r, int status, struct MHD_Res
 	}
 	if (status == MHD_HTTP_SERVICE_UNAVAILABLE) {
 		char text[16];
-		snprintf(text, sizeof text, "%d", HTTP_RETRY_AFTER_S);
+		uint32_t told_s = r->failure.retry_after_s;
+		snprintf(text, sizeof text, "%u", told_s != 0 ? told_s : HTTP_RETRY_AFTER_S);
 		ok = ok && MHD_add_response_header(answer, "Retry-After", text) == MHD_YES;
 	}
 	if (atomic_load(&r->front->closing)) {
@@ -163,7 +168,7 @@ bool http_answer_failure(struct http_request *r)
 	char tracking[33];
 	struct str out = {0};
 	http_error_body(r->front->core, f->err, code, f->d.text, r->path, tracking, &out);
-	if (r->route == NULL || r->route->is_counted) {
+	if (r->route == NULL || r->route->account != HTTP_UNCOUNTED) {
 		count(r, status);
 	}
 	if (status == MHD_HTTP_UNAUTHORIZED) {

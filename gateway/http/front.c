@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "gateway/http/head.h"
 #include "gateway/http/http_priv.h"
 
@@ -190,8 +191,23 @@ static enum destination choose(const struct http_conn *c)
 	return c->door == HTTP_DOOR_MAIN && c->head.is_websocket ? TO_WEBSOCKET : TO_LIBRARY;
 }
 
+/* There are too many connections already: this one was let in to be told so. */
+static void refuse_surplus(struct http_conn *c)
+{
+	char text[128];
+	snprintf(text, sizeof text, "The namespace's quota of %d connections is reached.",
+		 net_stream_max_connections(c->outer));
+	metric_inc(METRIC_ERRORS_QUOTA);
+	refuse(c, ERR_LIMIT, 403, "Forbidden", text);
+}
+
 static void head_done(struct http_conn *c, struct span all)
 {
+	/* Whoever watches the server shall see it just then. */
+	if (net_stream_is_surplus(c->outer) && c->door == HTTP_DOOR_MAIN) {
+		refuse_surplus(c);
+		return;
+	}
 	if (choose(c) == TO_WEBSOCKET) {
 		refuse(c, ERR_NOT_IMPLEMENTED, 501, "Not Supported",
 		       "AMQP over WebSocket is not served here. Use AMQP over TLS.");

@@ -43,6 +43,7 @@ bool http_health_emulator(struct http_request *r)
 bool http_metrics(struct http_request *r)
 {
 	metrics_render(&r->reply);
+	core_metrics_render(r->front->core, &r->reply);
 	http_request_reply(r, MHD_HTTP_OK);
 	r->content_type = "text/plain; version=0.0.4; charset=utf-8";
 	return true;

@@ -37,7 +37,8 @@ enum {
 	HTTP_BODY_FIRST = 64 << 10,	/* reserved before the first byte of a long body */
 	HTTP_MANAGE_BODY_MAX = 64 << 10,
 	HTTP_BODY_TIME_MS = 120000,	/* a body has arrived by then */
-	HTTP_RETRY_AFTER_S = 4,		/* what Event Hubs asks for (event-hubs "8.3") */
+	/* What Event Hubs asks for (event-hubs "8.3"), where nothing better is known. */
+	HTTP_RETRY_AFTER_S = 4,
 	HTTP_STOP_GRACE_MS = 3000,	/* requests under way may end by themselves */
 };
 
@@ -111,6 +112,7 @@ struct http_peer {
 	struct http_front *front;
 	struct http_origin origin;
 	bool authorised;
+	struct throttle_flow *flow;	/* NULL until the first send */
 	struct http_session *session;	/* NULL until the first send */
 };
 
@@ -127,6 +129,7 @@ struct http_failure {
 	int status;		/* 0: that of err */
 	const char *code;	/* NULL: that of err; static */
 	unsigned allow;		/* of enum http_method, for 405 */
+	uint32_t retry_after_s;	/* it is refused for so long; 0: for no time that is known */
 	struct err_detail d;
 };
 
@@ -168,13 +171,20 @@ enum http_scope {
 	HTTP_HUB,	/* the hub that is the first parameter */
 };
 
+/* Where a request is counted. */
+enum http_account {
+	HTTP_UNCOUNTED,
+	HTTP_COUNTED,	/* a request in the metrics */
+	HTTP_MANAGED,	/* the same, and a call in the rate of management calls */
+};
+
 struct http_route {
 	const char *pattern;
 	enum http_method method;
 	unsigned doors;		/* of enum http_door */
 	enum http_scope scope;
 	unsigned rights;	/* of enum auth_right: one of them is enough */
-	bool is_counted;	/* a request in the metrics */
+	enum http_account account;
 	size_t body_max;	/* 0: none is taken; SIZE_MAX: the front's maximum */
 	/* The request is complete. True: the reply is set or it has failed. False:
 	 * it was suspended (http_wait_begin), and is not to be touched. */
@@ -214,11 +224,17 @@ bool http_answer_failure(struct http_request *r);
 void http_error_body(struct core *c, enum err e, const char *code, const char *detail,
 		     const char *entity, char tracking[33], struct str *out);
 
+/* Whole seconds after which to come again, at least 1. */
+static inline uint32_t http_retry_after_s(uint32_t wait_ms)
+{
+	return wait_ms == 0 ? 1 : wait_ms / 1000 + (wait_ms % 1000 != 0);
+}
+
 /* authorise.c. On failure the request has failed. */
 void http_authorise(struct http_request *r);
 void http_session_free(struct http_session **s);
 
-/* send.c, health.c, manage.c, manage_policy.c: members of routes. */
+/* send.c, health.c, manage.c, manage_policy.c ...: members of routes. */
 bool http_send(struct http_request *r);
 void http_send_finish(struct http_request *r);
 bool http_health_live(struct http_request *r);
@@ -251,6 +267,13 @@ bool http_policy_rotate(struct http_request *r);
 void http_policy_rotated(struct http_request *r);
 bool http_policy_delete(struct http_request *r);
 void http_deleted(struct http_request *r);	/* 204 */
+bool http_units_show(struct http_request *r);		/* manage_units.c */
+bool http_units_set(struct http_request *r);
+void http_units_done(struct http_request *r);
+bool http_limits_list(struct http_request *r);
+bool http_limit_set(struct http_request *r);
+void http_limit_done(struct http_request *r);
+bool http_limit_delete(struct http_request *r);
 bool http_backup_begin(struct http_request *r);		/* manage_backup.c */
 void http_backup_begun(struct http_request *r);
 bool http_backup_renew(struct http_request *r);
@@ -282,7 +305,10 @@ bool http_wait_begin(struct http_wait *w, struct http_request *r, int64_t deadli
  * was answered meanwhile. `detail` may be NULL. Any thread; once per begin. The
  * caller frees the operation. */
 void http_wait_end(struct http_wait *w, enum err outcome, const char *detail);
-/* The same; the request, if it still waits, gets `reply` as its own. */
+/* The same for one that was refused for a time; 0: for none that is known. */
+void http_wait_end_refused(struct http_wait *w, enum err outcome, const char *detail,
+			   uint32_t retry_after_s);
+/* As http_wait_end; the request, if it still waits, gets `reply` as its own. */
 void http_wait_end_reply(struct http_wait *w, enum err outcome, const char *detail,
 			 struct str *reply);
 

@@ -74,6 +74,27 @@ static void put_position(struct http_request *r, uint32_t partition, const struc
 		   at->is_offline ? "true" : "false");
 }
 
+/* Limits of the hub, its partitions and its publishers, of its own or of all hubs. */
+static void put_limits(struct http_request *r, const struct catalog *cat,
+		       const struct catalog_hub *hub)
+{
+	static const enum catalog_limit_kind kinds[] = {CATALOG_LIMIT_HUB, CATALOG_LIMIT_PARTITION,
+							CATALOG_LIMIT_PUBLISHER};
+	const char *comma = "";
+	str_add(&r->reply, ",\"limits\":[");
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		const struct catalog_limit *limit =
+			catalog_limit_find(cat, kinds[i], span_str(hub->name));
+		limit = limit != NULL ? limit : catalog_limit_find(cat, kinds[i], span_str("*"));
+		if (limit != NULL) {
+			str_add(&r->reply, comma);
+			http_limit_put(limit, &r->reply);
+			comma = ",";
+		}
+	}
+	str_add(&r->reply, "]");
+}
+
 static void put_hub(struct http_request *r, int status, bool with_positions)
 {
 	const struct catalog *cat = core_catalog(r->front->core);
@@ -84,6 +105,7 @@ static void put_hub(struct http_request *r, int status, bool with_positions)
 	}
 	http_hub_put(hub, &r->reply);
 	if (with_positions) {
+		put_limits(r, cat, hub);
 		str_add(&r->reply, ",\"partitionsInfo\":[");
 		for (uint32_t i = 0; i < hub->partitions; i++) {
 			struct store_position at = {0};

@@ -232,3 +232,169 @@ void http_policy_put(const struct catalog_policy *p, bool with_keys, struct str 
 	}
 	str_add(out, "}");
 }
+
+/* ---- units and limits ------------------------------------------------------------ */
+
+/* A number from 0 up; null is 0. */
+static uint64_t read_or_null(struct http_json *j, uint64_t most)
+{
+	if (http_json_peek(j) == HTTP_JSON_NULL) {
+		(void)http_json_skip(j);
+		return 0;
+	}
+	return (uint64_t)read_whole(j, 0, (int64_t)most);
+}
+
+static bool units_member(struct http_json *j, struct span name, struct str *text, void *target)
+{
+	struct catalog_command *cmd = target;
+	(void)text;
+	if (span_eq_str(name, "units")) {
+		cmd->has_units = true;
+		cmd->units.units = (uint32_t)read_whole(j, 0, LIMIT_UNITS);
+	} else if (span_eq_str(name, "autoInflateMax")) {
+		cmd->has_inflate_max = true;
+		cmd->units.inflate_max = (uint32_t)read_or_null(j, LIMIT_UNITS);
+	} else if (span_eq_str(name, "autoDeflateAfterMs")) {
+		cmd->has_deflate_after = true;
+		cmd->units.deflate_after_ms = (int64_t)read_or_null(j, HTTP_DEFLATE_AFTER_MAX_MS);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+enum err http_units_body(struct span body, struct catalog_command *cmd, struct err_detail *d)
+{
+	enum err e = read_object(body, units_member, cmd, d);
+	if (e == ERR_OK && !cmd->has_units && !cmd->has_inflate_max && !cmd->has_deflate_after) {
+		return err_set(d, ERR_INVALID,
+			       "there is nothing to change: units, autoInflateMax or "
+			       "autoDeflateAfterMs are missing, such as {\"units\":4}");
+	}
+	return e;
+}
+
+struct limit_body {
+	struct catalog_limit *limit;
+	bool has[4];	/* inBytes, inEvents, outBytes, outEvents */
+	uint32_t units;
+};
+
+static bool limit_member(struct http_json *j, struct span name, struct str *text, void *target)
+{
+	static const char *const names[] = {"inBytes", "inEvents", "outBytes", "outEvents"};
+	struct limit_body *b = target;
+	uint64_t *const values[] = {&b->limit->in_bytes, &b->limit->in_events,
+				    &b->limit->out_bytes, &b->limit->out_events};
+	(void)text;
+	if (span_eq_str(name, "units")) {
+		b->units = (uint32_t)read_whole(j, 1, LIMIT_UNITS);
+		return true;
+	}
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		if (span_eq_str(name, names[i])) {
+			b->has[i] = true;
+			*values[i] = read_or_null(j, HTTP_LIMIT_RATE_MAX);
+			return true;
+		}
+	}
+	return false;
+}
+
+enum err http_limit_body(struct span body, struct catalog_limit *limit, struct err_detail *d)
+{
+	struct limit_body b = {.limit = limit};
+	enum err e = read_object(body, limit_member, &b, d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	uint64_t units = b.units;
+	limit->in_bytes = b.has[0] ? limit->in_bytes : units * THROTTLE_UNIT_IN_BYTES;
+	limit->in_events = b.has[1] ? limit->in_events : units * THROTTLE_UNIT_IN_EVENTS;
+	limit->out_bytes = b.has[2] ? limit->out_bytes : units * THROTTLE_UNIT_OUT_BYTES;
+	limit->out_events = b.has[3] ? limit->out_events : units * THROTTLE_UNIT_OUT_EVENTS;
+	if (limit->in_bytes == 0 && limit->in_events == 0 && limit->out_bytes == 0 &&
+	    limit->out_events == 0) {
+		return err_set(d, ERR_INVALID,
+			       "nothing is limited: units, inBytes, inEvents, outBytes or outEvents "
+			       "are missing, such as {\"units\":1}; DELETE takes a limit away");
+	}
+	return ERR_OK;
+}
+
+static const char *const limit_kinds[] = {
+	[CATALOG_LIMIT_HUB] = "hub",
+	[CATALOG_LIMIT_PARTITION] = "partition",
+	[CATALOG_LIMIT_PUBLISHER] = "publisher",
+	[CATALOG_LIMIT_POLICY] = "policy",
+	[CATALOG_LIMIT_CLIENT] = "client",
+};
+enum { LIMIT_KINDS = sizeof limit_kinds / sizeof *limit_kinds };
+
+bool http_limit_kind(struct span text, enum catalog_limit_kind *out)
+{
+	for (int i = CATALOG_LIMIT_HUB; i < LIMIT_KINDS; i++) {
+		if (span_ieq_str(text, limit_kinds[i])) {
+			*out = (enum catalog_limit_kind)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+void http_limit_put(const struct catalog_limit *limit, struct str *out)
+{
+	str_printf(out, "{\"kind\":\"%s\",\"name\":", limit_kinds[limit->kind]);
+	http_json_put(out, span_str(limit->name));
+	bound_put("inBytes", limit->in_bytes, out);
+	bound_put("inEvents", limit->in_events, out);
+	bound_put("outBytes", limit->out_bytes, out);
+	bound_put("outEvents", limit->out_events, out);
+	str_add(out, "}");
+}
+
+static void put_direction(const struct throttle_scope_info *scope, enum throttle_direction d,
+			  struct str *out)
+{
+	const struct throttle_figures *f = &scope->figures[d];
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{"admittedRequests", f->admitted_requests},
+		{"admittedBytes", f->admitted_bytes},
+		{"admittedEvents", f->admitted_events},
+		{"heldRequests", f->held_requests},
+		{"refusedRequests", f->refused_requests},
+		{"throttledBytes", f->throttled_bytes},
+		{"throttledEvents", f->throttled_events},
+		{"waitingConnections", scope->waiting_flows[d]},
+		{"waitingBytes", scope->waiting_bytes[d]},
+	};
+	str_printf(out, ",\"%s\":{\"waitedMs\":%" PRIu64, d == THROTTLE_IN ? "in" : "out",
+		   f->waited_ns / 1000000);
+	bound_put("limitBytes", scope->limit.rate[d].bytes, out);
+	bound_put("limitEvents", scope->limit.rate[d].events, out);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		str_printf(out, ",\"%s\":%" PRIu64, rows[i].name, rows[i].value);
+	}
+	str_add(out, "}");
+}
+
+void http_scope_put(const struct throttle_scope_info *scope, struct str *out)
+{
+	static const char *const kinds[] = {
+		[THROTTLE_NAMESPACE] = "namespace", [THROTTLE_HUB] = "hub",
+		[THROTTLE_PARTITION] = "partition", [THROTTLE_POLICY] = "policy",
+		[THROTTLE_CLIENT] = "client",	    [THROTTLE_PUBLISHER] = "publisher",
+	};
+	_Static_assert(sizeof kinds / sizeof *kinds == THROTTLE_KINDS, "every kind has its name");
+	str_printf(out, "{\"kind\":\"%s\",\"name\":", kinds[scope->kind]);
+	http_json_put(out, span_str(scope->name));
+	put_direction(scope, THROTTLE_IN, out);
+	put_direction(scope, THROTTLE_OUT, out);
+	str_add(out, ",\"worst\":");
+	http_json_put(out, span_str(scope->worst));
+	str_printf(out, ",\"worstPercent\":%" PRIu32 "}", scope->worst_percent);
+}

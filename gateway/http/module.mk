@@ -1,7 +1,7 @@
 MODULES += http
 http_SRC := $(addprefix gateway/http/,json.c head.c path.c fields.c batch_json.c manage_json.c \
 	front.c daemon.c wait.c request.c routes.c authorise.c send.c command.c health.c \
-	manage.c manage_backup.c manage_groups.c manage_policy.c error.c)
+	manage.c manage_backup.c manage_groups.c manage_policy.c manage_units.c error.c)
 
 $(B)/obj/gateway/http/health.o: gateway/http/openapi.json
 

@@ -118,6 +118,16 @@ static void refuse(struct http_request *r)
 	r->state = HTTP_REFUSED;
 }
 
+/* A client that is to come again later must hear of it: one that still writes when
+ * its connection ends sees only that. */
+static size_t discard_max(const struct http_request *r)
+{
+	if (r->is_chunked) {
+		return HTTP_DISCARD_CHUNKED_MAX;
+	}
+	return r->failure.err == ERR_BUSY ? body_max(r) : HTTP_DISCARD_MAX;
+}
+
 /* False: the connection must end. */
 static bool body_add(struct http_request *r, const char *data, size_t n)
 {
@@ -135,7 +145,7 @@ static bool body_add(struct http_request *r, const char *data, size_t n)
 		refuse(r);
 	}
 	r->discarded += n;
-	return r->discarded <= (r->is_chunked ? HTTP_DISCARD_CHUNKED_MAX : HTTP_DISCARD_MAX);
+	return r->discarded <= discard_max(r);
 }
 
 /* ---- the head -------------------------------------------------------------------- */
@@ -227,7 +237,7 @@ static struct MHD_Response *make_response(struct http_request *r)
 
 static void count_ok(const struct http_request *r)
 {
-	if (r->route->is_counted) {
+	if (r->route->account != HTTP_UNCOUNTED) {
 		metric_add(METRIC_REQUESTS_IN, r->in_counted ? 0 : 1);
 		metric_add(METRIC_REQUESTS_OK, r->out_counted ? 0 : 1);
 	}
@@ -256,12 +266,29 @@ static enum MHD_Result answer(struct http_request *r)
 
 /* ---- libmicrohttpd's callbacks ---------------------------------------------------------- */
 
+/* One management call more than are served in a second is refused. Strangers have
+ * been refused before. */
+static void take_call(struct http_request *r)
+{
+	struct err_detail d = {""};
+	uint32_t wait_ms = 0;
+	enum err e = core_manage_take(r->front->core, &wait_ms, &d);
+	if (e != ERR_OK) {
+		http_fail(r, e, "%s", d.text[0] != '\0' ? d.text : err_text(e));
+		r->failure.retry_after_s = http_retry_after_s(wait_ms);
+		r->out_counted = true;
+	}
+}
+
 /* The head is there. */
 static enum MHD_Result begin(struct http_request *r)
 {
 	find_route(r);
 	if (!http_has_failed(r)) {
 		http_authorise(r);
+	}
+	if (!http_has_failed(r) && r->route->account == HTTP_MANAGED) {
+		take_call(r);
 	}
 	look_at_length(r);
 	if (http_has_failed(r) || r->route->body_max == 0) {

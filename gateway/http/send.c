@@ -29,12 +29,26 @@ static void send_free(struct send *s)
 	mem_free(s);
 }
 
+/* The send is over: stored, or why not; `detail` may be NULL. */
+static void end(struct send *s, enum err e, const char *detail)
+{
+	char text[ERR_DETAIL_MAX];
+	const struct throttle_decision *why = &s->append.decision;
+	if (e == ERR_BUSY) {
+		bool is_refused = why->verdict == THROTTLE_REFUSE;
+		core_busy_text(why, text, sizeof text);
+		http_wait_end_refused(&s->wait, e, text,
+				      is_refused ? http_retry_after_s(why->wait_ms) : 0);
+	} else {
+		http_wait_end(&s->wait, e, detail);
+	}
+	send_free(s);
+}
+
 static void on_done(struct msg *m)
 {
 	struct send *s = (struct send *)(void *)((char *)m - offsetof(struct send, append.op.msg));
-	enum err e = core_append_done(&s->append);
-	http_wait_end(&s->wait, e, NULL);
-	send_free(s);
+	end(s, core_append_done(&s->append), NULL);
 }
 
 /* ---- the batch --------------------------------------------------------------------- */
@@ -183,8 +197,7 @@ bool http_send(struct http_request *r)
 			bool is_users = e == ERR_NOT_FOUND || e == ERR_INVALID;
 			metric_inc(is_users ? METRIC_ERRORS_USER : METRIC_ERRORS_SERVER);
 		}
-		http_wait_end(&s->wait, e, e == ERR_INVALID ? CORE_NO_KEY : NULL);
-		send_free(s);
+		end(s, e, e == ERR_INVALID ? CORE_NO_KEY : NULL);
 	}
 	return false;
 }

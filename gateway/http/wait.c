@@ -44,11 +44,13 @@ static void unlink_locked(struct http_front *f, struct http_wait *w)
 /* The request is nobody else's at this moment. Whoever took it out of the list
  * has counted it in `resuming`, which resume_taken takes back: libmicrohttpd must
  * not be stopped in between. */
-static void resume(struct http_request *r, enum err outcome, const char *detail)
+static void resume(struct http_request *r, enum err outcome, const char *detail,
+		   uint32_t retry_after_s)
 {
 	assert(r->magic == HTTP_REQUEST_MAGIC);
 	assert(r->state == HTTP_WAITING);
 	r->outcome = outcome;
+	r->failure.retry_after_s = retry_after_s;
 	if (detail != NULL && outcome != ERR_OK) {
 		(void)err_set(&r->failure.d, outcome, "%s", detail);
 	}
@@ -57,9 +59,9 @@ static void resume(struct http_request *r, enum err outcome, const char *detail)
 }
 
 static void resume_taken(struct http_front *f, struct http_request *r, enum err outcome,
-			 const char *detail)
+			 const char *detail, uint32_t retry_after_s)
 {
-	resume(r, outcome, detail);
+	resume(r, outcome, detail, retry_after_s);
 	lock_take(&f->lock);
 	assert(f->resuming > 0);
 	f->resuming--;
@@ -87,13 +89,13 @@ bool http_wait_begin(struct http_wait *w, struct http_request *r, int64_t deadli
 	}
 	lock_give(&f->lock);
 	if (!ok) {
-		resume(r, ERR_STOPPING, "The server is stopping.");
+		resume(r, ERR_STOPPING, "The server is stopping.", 0);
 	}
 	return ok;
 }
 
-void http_wait_end_reply(struct http_wait *w, enum err outcome, const char *detail,
-			 struct str *reply)
+static void end(struct http_wait *w, enum err outcome, const char *detail,
+		uint32_t retry_after_s, struct str *reply)
 {
 	struct http_front *f = w->front;
 	lock_take(&f->lock);
@@ -112,13 +114,25 @@ void http_wait_end_reply(struct http_wait *w, enum err outcome, const char *deta
 			r->reply = *reply;
 			*reply = (struct str){0};
 		}
-		resume_taken(f, r, outcome, detail);
+		resume_taken(f, r, outcome, detail, retry_after_s);
 	}
 }
 
 void http_wait_end(struct http_wait *w, enum err outcome, const char *detail)
 {
-	http_wait_end_reply(w, outcome, detail, NULL);
+	end(w, outcome, detail, 0, NULL);
+}
+
+void http_wait_end_refused(struct http_wait *w, enum err outcome, const char *detail,
+			   uint32_t retry_after_s)
+{
+	end(w, outcome, detail, retry_after_s, NULL);
+}
+
+void http_wait_end_reply(struct http_wait *w, enum err outcome, const char *detail,
+			 struct str *reply)
+{
+	end(w, outcome, detail, 0, reply);
 }
 
 /* ---- the http thread ------------------------------------------------------------ */
@@ -143,7 +157,7 @@ static struct http_request *take_expired(struct http_front *f, int64_t now_ns)
 static void expire(struct http_front *f, int64_t now_ns, enum err e, const char *text)
 {
 	for (struct http_request *r; (r = take_expired(f, now_ns)) != NULL;) {
-		resume_taken(f, r, e, text);
+		resume_taken(f, r, e, text, 0);
 	}
 }
 

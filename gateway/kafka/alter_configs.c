@@ -26,6 +26,7 @@ struct alter {
 	bool *is_begun;
 	bool is_incremental;
 	bool validate_only;
+	int32_t throttle_ms;
 	int32_t n;
 };
 
@@ -176,11 +177,18 @@ static void all_done(struct kafka_request *r)
 	}
 	/* Both answers have the same rows. */
 	if (m->is_incremental) {
-		struct kafka_incremental_alter_configs_response p = {.responses = m->rows,
-								     .n_responses = m->n};
+		struct kafka_incremental_alter_configs_response p = {
+			.throttle_time_ms = m->throttle_ms,
+			.responses = m->rows,
+			.n_responses = m->n,
+		};
 		kafka_answer(r, &p);
 	} else {
-		struct kafka_alter_configs_response p = {.responses = m->rows, .n_responses = m->n};
+		struct kafka_alter_configs_response p = {
+			.throttle_time_ms = m->throttle_ms,
+			.responses = m->rows,
+			.n_responses = m->n,
+		};
 		kafka_answer(r, &p);
 	}
 }
@@ -200,6 +208,23 @@ static struct alter *alter_new(struct kafka_request *r, int32_t n)
 	m->settings = m->rows != NULL ? kafka_alloc(r, count * sizeof *m->settings) : NULL;
 	m->is_begun = m->settings != NULL ? kafka_alloc(r, count * sizeof *m->is_begun) : NULL;
 	return m->is_begun != NULL ? m : NULL;
+}
+
+/* Refuses what would change something when there were too many management calls. */
+static void pace(struct kafka_request *r, struct alter *m)
+{
+	struct kafka_refusal why = fine;
+	bool is_asked = false;
+	for (int32_t i = 0; i < m->n && !m->validate_only; i++) {
+		if (m->rows[i].error_code != KAFKA_NONE) {
+			continue;
+		}
+		if (!is_asked && kafka_may_manage(r, KAFKA_NEVER_KNOWN, &why, &m->throttle_ms)) {
+			return;
+		}
+		is_asked = true;
+		refuse(r, &m->rows[i], why);
+	}
 }
 
 /* All rows have their names. */
@@ -227,6 +252,7 @@ static void start(struct kafka_request *r, struct alter *m)
 			refuse(r, &m->rows[i], why);
 		}
 	}
+	pace(r, m);
 	r->state = m;
 	m->commands.n = (uint32_t)m->n;
 	m->commands.fill = fill;

@@ -52,9 +52,7 @@ static void drop_frame(struct kafka_conn *c)
 static void conn_free(struct kafka_conn *c)
 {
 	assert(c->first == NULL);
-	for (uint32_t i = 0; i < c->n_senders; i++) {
-		core_sender_close(&c->senders[i].sender);
-	}
+	kafka_capacity_close(c);
 	core_grants_fini(&c->grants);
 	str_fini(&c->stash);
 	c->magic = 0;
@@ -93,6 +91,20 @@ static int64_t sooner(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/* When more may be taken in, or memory for it asked for again; INT64_MAX: an append
+ * that comes back will say. */
+static int64_t resume_at(const struct kafka_conn *c)
+{
+	int64_t again = clock_mono_ms() + RETRY_MS;
+	if (c->n_waiting > 0) {
+		return INT64_MAX;
+	}
+	/* What it is muted for may end before its time. */
+	return c->muted_until_ms == 0
+		       ? again
+		       : sooner(sooner(c->muted_until_ms, again), kafka_lag_until_ms(c));
+}
+
 /* Requests call for their own deadlines; the rest is few and seldom. */
 void kafka_conn_arm(struct kafka_conn *c)
 {
@@ -100,11 +112,14 @@ void kafka_conn_arm(struct kafka_conn *c)
 		return;
 	}
 	int64_t at = c->unauthorised_by_ms;
-	if (c->n_length == sizeof c->length) {
+	if (c->n_length == sizeof c->length && !c->was_blocked) {
 		at = sooner(at, c->frame_by_ms);
 	}
+	if (c->is_paused) {
+		at = sooner(at, resume_at(c));
+	}
 	/* Answered and still there: the send queue is full. */
-	if (c->is_paused || (c->first != NULL && c->first->is_answered)) {
+	if (c->first != NULL && c->first->is_answered) {
 		at = sooner(at, clock_mono_ms() + RETRY_MS);
 	}
 	if (c->first == NULL) {
@@ -243,6 +258,7 @@ static void on_frame(struct kafka_conn *c)
 	c->frame_partial = 0;
 	c->frame_reserved = 0;
 	c->n_length = 0;
+	kafka_lag_begun(c);
 	kafka_request_begin(c, frame, reserved);
 }
 
@@ -265,6 +281,11 @@ static size_t take(struct kafka_conn *c, const uint8_t *p, size_t n)
 {
 	size_t used = 0;
 	while (used < n && !c->is_closing && !c->is_stopping) {
+		if (kafka_is_blocked(c)) {
+			c->was_blocked = true;
+			kafka_lag_blocked(c);
+			break;
+		}
 		if (c->n_length < sizeof c->length) {
 			if (c->n_length == 0 && !has_place(c)) {
 				break;
@@ -288,6 +309,7 @@ static size_t take(struct kafka_conn *c, const uint8_t *p, size_t n)
 			on_frame(c);
 		}
 	}
+	kafka_lag_took(c, used);
 	return c->is_closing || c->is_stopping ? n : used;
 }
 
@@ -295,6 +317,7 @@ static void on_received(void *arg, const uint8_t *p, size_t n)
 {
 	struct kafka_conn *c = arg;
 	assert(c->magic == KAFKA_CONN_MAGIC);
+	kafka_lag_received(c);
 	size_t used = c->is_closing || c->stash.len > 0 ? 0 : take(c, p, n);
 	if (c->is_closing) {
 		return;
@@ -310,12 +333,22 @@ static void on_received(void *arg, const uint8_t *p, size_t n)
 	kafka_conn_arm(c);
 }
 
+/* A frame that stood still because we did not read has its whole time again. */
+static void end_block(struct kafka_conn *c)
+{
+	if (c->was_blocked && !kafka_is_blocked(c)) {
+		c->was_blocked = false;
+		c->frame_by_ms = clock_mono_ms() + KAFKA_FRAME_MS;
+	}
+}
+
 /* There may be room again. */
 void kafka_conn_resume(struct kafka_conn *c)
 {
 	if (!c->is_paused || c->is_closing || c->stream == NULL || c->is_resuming) {
 		return;
 	}
+	end_block(c);
 	c->is_resuming = true;
 	size_t used = take(c, (const uint8_t *)c->stash.p, c->stash.len);
 	c->is_resuming = false;
@@ -327,6 +360,7 @@ void kafka_conn_resume(struct kafka_conn *c)
 	if (c->stash.len == 0) {
 		str_fini(&c->stash);
 		c->is_paused = false;
+		kafka_lag_resumed(c);
 		net_stream_resume(c->stream);
 	}
 	kafka_conn_arm(c);
@@ -411,9 +445,10 @@ static void on_tick(void *arg, int64_t now_ms)
 	if (c->is_closing) {
 		return;
 	}
+	end_block(c);
 	/* Also when it was memory that it had to wait for: a frame that is kept
 	 * waiting holds memory that others need. */
-	if (c->n_length == sizeof c->length && now_ms >= c->frame_by_ms) {
+	if (c->n_length == sizeof c->length && !c->was_blocked && now_ms >= c->frame_by_ms) {
 		kafka_conn_fail(c, ERR_TIMEOUT, "frame", "a request did not arrive in time");
 		return;
 	}
@@ -444,9 +479,26 @@ static void set_client_host(struct kafka_conn *c)
 		 c->peer);
 }
 
+/* There are too many connections already. The protocol has no word for it that could
+ * be said before the first request. */
+static bool is_within_quota(const struct net_stream *s)
+{
+	if (!net_stream_is_surplus(s)) {
+		return true;
+	}
+	log_limited(LOG_WARN, "KAFKA-CONNECTION-QUOTA", "conn=%llu peer=%s limit=%d",
+		    (unsigned long long)net_stream_id(s), net_stream_peer(s),
+		    net_stream_max_connections(s));
+	metric_inc(METRIC_ERRORS_QUOTA);
+	return false;
+}
+
 static enum err on_opened(void *ctx, struct net_stream *s, void **out)
 {
 	struct kafka_listener *l = ctx;
+	if (!is_within_quota(s)) {
+		return ERR_LIMIT;
+	}
 	struct kafka_conn *c = MEM_NEW(struct kafka_conn);
 	if (c == NULL) {
 		return ERR_NOMEM;

@@ -1,6 +1,7 @@
 /* DeleteRecords: moves the starts of partitions, a few of a request at a time. */
 
 #include "gateway/kafka/data.h"
+#include "gateway/kafka/handlers.h"
 
 enum {
 	TRIMS_OUT = 16,		/* of one request at a time */
@@ -177,6 +178,26 @@ static bool make_answer(struct kafka_request *r, struct delete_records *m)
 	return true;
 }
 
+/* Refuses what would be deleted when there were too many management calls. */
+static void pace(struct kafka_request *r, struct delete_records *m)
+{
+	struct kafka_refusal why = {KAFKA_NONE, NULL};
+	bool is_asked = false;
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct trim_part *part = &m->parts[i];
+		if (part->partition == NULL) {
+			continue;
+		}
+		if (!is_asked && kafka_may_manage(r, KAFKA_NEVER_KNOWN, &why,
+						  &m->response.throttle_time_ms)) {
+			return;
+		}
+		is_asked = true;
+		store_partition_drop(&part->partition);
+		refuse(part, why.code, r);
+	}
+}
+
 void kafka_on_delete_records(struct kafka_request *r)
 {
 	struct delete_records *m = kafka_alloc(r, sizeof *m);
@@ -188,6 +209,7 @@ void kafka_on_delete_records(struct kafka_request *r)
 	if (!make_answer(r, m)) {
 		return;
 	}
+	pace(r, m);
 	r->cancel = cancel;
 	kafka_hold(r);
 	m->is_starting = true;

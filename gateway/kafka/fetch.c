@@ -51,6 +51,7 @@ static void begin_part(struct kafka_request *r, struct fetch_part *part,
 		answer->log_start_offset = at.first_seq;
 	}
 	part->at = part->ask->fetch_offset;
+	part->hub_id = code == KAFKA_NONE ? topic->hub_id : 0;
 	if (code == KAFKA_NONE && (part->at < at.first_seq || part->at > at.next_seq)) {
 		code = KAFKA_OFFSET_OUT_OF_RANGE;
 	}

@@ -4,8 +4,8 @@
 /* Inside fetch*.c only. A request's partitions stand in `unread` while there may be
  * something to read from them, one after another; those read to the high
  * watermark go to `ended`. When nothing is to be done any more the request is
- * answered, or parks: whatever is in `ended` is watched, and a watch that fires
- * brings its partition back to `unread`. What was read stays until the answer. */
+ * paid for and answered, or parks: whatever is in `ended` is watched, and a watch that
+ * fires brings its partition back to `unread`. What was read stays until the answer. */
 
 #include "gateway/kafka/data.h"
 
@@ -18,6 +18,15 @@ enum {
 	FETCH_WAIT_MAX_MS = 5 * 60 * 1000,
 	/* An answer may have so much whatever others hold. */
 	FETCH_LEAST = 256 << 10,
+	/* An answer is half of what the connection may be sent in a second: it waits
+	 * for so long, and the limit is not left unused for its burst of a second while
+	 * the next one is asked for. */
+	FETCH_SHARES = 2,
+	/* How long an answer waits until it is paid for, and the connection is muted
+	 * afterwards: with some clients the heartbeats of a group, of which the session
+	 * may be 10 s, come on the same connection. */
+	FETCH_PAY_MS = 5000,
+	FETCH_MUTE_MS = 3000,
 };
 
 enum fetch_state {
@@ -39,6 +48,10 @@ struct fetch_part {
 	uint32_t n_held;     /* batches of it in `held` */
 	uint32_t first_held; /* where they stand in the answer; set for it */
 	size_t bytes;	     /* of them */
+	uint64_t events;     /* in them */
+	struct throttle_rate quantum; /* at most that at a time; first batches aside */
+	uint32_t hub_id;
+	bool is_paid;	     /* may go out */
 	struct store_watch watch;
 };
 
@@ -72,6 +85,7 @@ struct fetch {
 	size_t made_bytes;
 	uint64_t events;
 	size_t limit; /* for bytes */
+	struct throttle_rate quantum; /* the greatest of the partitions that were read */
 	size_t min_bytes;
 	int64_t deadline_ms;
 	bool waits; /* the client lets it */
@@ -82,6 +96,11 @@ struct fetch {
 	bool is_ready; /* an error or a limit of a partition: answer at once */
 	bool is_due;   /* its time is over */
 	bool is_done;  /* answered, or failed */
+	/* fetch_pay.c */
+	bool is_paying;	 /* nothing is read or watched any more */
+	bool had_to_wait;
+	uint32_t pay_at; /* the partition to be paid for next */
+	struct throttle_cost largest;
 };
 
 /* ---- fetch_read.c ---- */
@@ -91,6 +110,12 @@ void fetch_run(struct kafka_request *r);
 void fetch_unread_add(struct fetch *f, struct fetch_part *part);
 /* The partition is answered with an error. Not while it is in a list. */
 void fetch_part_fail(struct fetch *f, struct fetch_part *part, enum kafka_code code);
+
+/* ---- fetch_pay.c ---- */
+/* The answer is complete: it is paid for, then goes out. The caller holds the request. */
+void fetch_pay(struct kafka_request *r);
+/* Ends the payment: what is paid for goes out, the rest will be asked for again. */
+void fetch_pay_end(struct kafka_request *r);
 
 /* ---- fetch_wait.c ---- */
 /* Nothing can be read at present: answers or parks. The caller holds the request. */

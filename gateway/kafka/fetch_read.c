@@ -61,9 +61,16 @@ static void part_trouble(struct fetch *f, struct fetch_part *part, enum err e)
 
 /* ---- taking batches into the answer ------------------------------------------- */
 
+static bool fits(const struct throttle_rate *quantum, size_t bytes, uint64_t events, size_t n,
+		 uint64_t n_events)
+{
+	return n <= quantum->bytes && bytes <= quantum->bytes - n &&
+	       n_events <= quantum->events && events <= quantum->events - n_events;
+}
+
 /* May `n` more bytes of the partition go in? The first batch of an answer always
  * does, so that nobody is stuck before a large one. */
-static bool has_room(struct fetch *f, struct fetch_part *part, size_t n)
+static bool has_room(struct fetch *f, struct fetch_part *part, size_t n, uint64_t n_events)
 {
 	const struct kafka_conn *c = part->r->conn;
 	const struct budget *answers = &c->front->answers;
@@ -73,6 +80,8 @@ static bool has_room(struct fetch *f, struct fetch_part *part, size_t n)
 		f->is_full = true; /* other answers of the connection count, too */
 	} else if (f->bytes > 0 && (n > f->limit || f->bytes > f->limit - n)) {
 		f->is_full = true;
+	} else if (f->bytes > 0 && !fits(&f->quantum, f->bytes, f->events, n, n_events)) {
+		f->is_full = true; /* it would have to wait too long */
 	} else if (f->bytes > 0 && f->bytes + n > FETCH_LEAST &&
 		   (n > all || budget_used(answers) > all - n)) {
 		f->is_full = true; /* clients are slow to take what they asked for */
@@ -84,7 +93,8 @@ static bool has_room(struct fetch *f, struct fetch_part *part, size_t n)
 	}
 	size_t part_most =
 		part->ask->partition_max_bytes > 0 ? (size_t)part->ask->partition_max_bytes : 0;
-	if (f->bytes > 0 && (n > part_most || part->bytes > part_most - n)) {
+	if (f->bytes > 0 && (n > part_most || part->bytes > part_most - n ||
+			     !fits(&part->quantum, part->bytes, part->events, n, n_events))) {
 		part->state = FETCH_DONE;
 		f->is_ready = true;
 		return false;
@@ -138,7 +148,9 @@ static void keep(struct fetch *f, struct fetch_part *part, const struct store_ba
 	int64_t first = b->base_seq > part->at ? b->base_seq : part->at;
 	/* After compaction there are fewer than the span of offsets. */
 	uint64_t records = (uint64_t)(int32_t)get_u32(h->bytes.p + AT_COUNT);
-	f->events += records < (uint64_t)(after - first) ? records : (uint64_t)(after - first);
+	records = records < (uint64_t)(after - first) ? records : (uint64_t)(after - first);
+	f->events += records;
+	part->events += records;
 	part->at = after;
 	if (part->answer->high_watermark < after) {
 		part->answer->high_watermark = after;
@@ -154,7 +166,7 @@ static bool take(struct fetch *f, struct fetch_part *part, const struct store_ba
 		part_trouble(f, part, ERR_CORRUPT); /* a read that leads nowhere */
 		return false;
 	}
-	if (!has_room(f, part, h.bytes.n)) {
+	if (!has_room(f, part, h.bytes.n, (uint64_t)b->count)) {
 		return false;
 	}
 	void *block = f->held;
@@ -174,7 +186,7 @@ static bool take(struct fetch *f, struct fetch_part *part, const struct store_ba
 		part_trouble(f, part, e);
 		return false;
 	}
-	if (!has_room(f, part, h.bytes.n)) { /* it may have grown */
+	if (!has_room(f, part, h.bytes.n, (uint64_t)b->count)) { /* it may have grown */
 		unmake(f, part, &h);
 		buf_drop(&h.buf);
 		return false;
@@ -206,6 +218,10 @@ static uint32_t room_of(const struct fetch *f, const struct fetch_part *part)
 		part->ask->partition_max_bytes > 0 ? (size_t)part->ask->partition_max_bytes : 1;
 	most = most > part->bytes ? most - part->bytes : 1;
 	room = room < most ? room : most;
+	/* Less is said of a limit of events: batches tell only when they are there. */
+	if (part->quantum.bytes < room) {
+		room = part->quantum.bytes > 0 ? (size_t)part->quantum.bytes : 1;
+	}
 	return room < UINT32_MAX ? (uint32_t)room : UINT32_MAX;
 }
 
@@ -244,6 +260,19 @@ static bool start_read(struct kafka_request *r, struct fetch_part *part)
 	return true;
 }
 
+/* How much of it may go out at a time: a part of what the connection may be sent in a
+ * second, at present. */
+static void set_quantum(struct kafka_request *r, struct fetch_part *part)
+{
+	struct fetch *f = r->state;
+	struct throttle_rate q = kafka_reading_share(r, part->hub_id, (uint32_t)part->ask->partition);
+	q.bytes = q.bytes != UINT64_MAX ? q.bytes / FETCH_SHARES : q.bytes;
+	q.events = q.events != UINT64_MAX ? q.events / FETCH_SHARES : q.events;
+	part->quantum = q;
+	f->quantum.bytes = f->quantum.bytes > q.bytes ? f->quantum.bytes : q.bytes;
+	f->quantum.events = f->quantum.events > q.events ? f->quantum.events : q.events;
+}
+
 /* All there is of a partition. False: a reader thread is at it, or the request
  * failed. */
 static bool read_part(struct kafka_request *r, struct fetch_part *part)
@@ -251,6 +280,9 @@ static bool read_part(struct kafka_request *r, struct fetch_part *part)
 	struct fetch *f = r->state;
 	struct core *core = r->conn->front->core;
 	struct store_batches b;
+	if (part->n_held == 0) {
+		set_quantum(r, part);
+	}
 	while (part->state == FETCH_UNREAD && !f->is_full) {
 		b.n = 0;
 		enum err e =
@@ -275,6 +307,7 @@ void fetch_run(struct kafka_request *r)
 	struct fetch *f = r->state;
 	assert(!f->is_done);
 	assert(!f->is_reading);
+	assert(!f->is_paying);
 	while (f->unread != NULL && !f->is_full && !r->was_cancelled &&
 	       !(f->is_due && f->bytes > 0)) {
 		if (!read_part(r, f->unread)) {

@@ -7,37 +7,7 @@
 #include "base/metrics.h"
 #include "gateway/kafka/fetch.h"
 
-/* ---- the answer ---------------------------------------------------------------- */
-
-/* Lays the batches of each partition side by side. False: kafka_fail was called. */
-static bool place_records(struct kafka_request *r)
-{
-	struct fetch *f = r->state;
-	if (f->n_held == 0) {
-		return true;
-	}
-	struct span *spans = kafka_alloc_array(r, f->n_held, sizeof *spans);
-	struct buf **bufs = spans != NULL ? kafka_alloc_array(r, f->n_held, sizeof *bufs) : NULL;
-	if (bufs == NULL) {
-		return false;
-	}
-	uint32_t at = 0;
-	for (uint32_t i = 0; i < f->n_parts; i++) {
-		struct fetch_part *part = &f->parts[i];
-		part->first_held = at;
-		part->answer->records.parts = spans + at;
-		part->answer->records.bufs = bufs + at;
-		part->answer->records.n_parts = part->n_held;
-		at += part->n_held;
-	}
-	assert(at == f->n_held);
-	for (size_t i = 0; i < f->n_held; i++) {
-		uint32_t to = f->parts[f->held[i].part].first_held++;
-		spans[to] = f->held[i].bytes;
-		bufs[to] = f->held[i].buf;
-	}
-	return true;
-}
+/* ---- the end of waiting ------------------------------------------------------------ */
 
 /* A watch that is on its way already still comes, and finds the fetch done. */
 static void unwatch(struct kafka_request *r)
@@ -60,16 +30,10 @@ static void answer(struct kafka_request *r)
 	struct fetch *f = r->state;
 	assert(!f->is_done);
 	assert(!f->is_reading);
-	f->is_done = true;
+	assert(!f->is_paying);
+	f->is_paying = true;
 	unwatch(r);
-	if (!place_records(r)) {
-		return;
-	}
-	if (!r->was_cancelled) {
-		metric_add(METRIC_EVENTS_OUT, (int64_t)f->events);
-		metric_add(METRIC_BYTES_OUT, (int64_t)f->bytes);
-	}
-	kafka_answer(r, &f->response);
+	fetch_pay(r);
 }
 
 /* ---- waiting ------------------------------------------------------------------------ */
@@ -79,7 +43,7 @@ static void on_watch(struct msg *m)
 	struct fetch_part *part = KAFKA_OWNER(struct fetch_part, m, watch.msg);
 	struct kafka_request *r = part->r;
 	struct fetch *f = r->state;
-	if (!f->is_done) {
+	if (!f->is_done && !f->is_paying) {
 		f->n_watched--;
 		if (part->watch.err == ERR_OK) {
 			fetch_unread_add(f, part);
@@ -126,6 +90,19 @@ void fetch_settle(struct kafka_request *r)
 	}
 }
 
+/* What it still waits for ends, one way or the other. */
+static void end(struct kafka_request *r)
+{
+	struct fetch *f = r->state;
+	kafka_hold(r);
+	if (f->is_paying) {
+		fetch_pay_end(r);
+	} else {
+		answer(r);
+	}
+	kafka_release(r);
+}
+
 void fetch_tick(struct kafka_request *r, int64_t now_ms)
 {
 	struct fetch *f = r->state;
@@ -134,9 +111,7 @@ void fetch_tick(struct kafka_request *r, int64_t now_ms)
 	}
 	f->is_due = true;
 	if (!f->is_reading) { /* else the read that comes back ends it */
-		kafka_hold(r);
-		answer(r);
-		kafka_release(r);
+		end(r);
 	}
 }
 
@@ -144,8 +119,6 @@ void fetch_cancel(struct kafka_request *r)
 {
 	struct fetch *f = r->state;
 	if (!f->is_done && !f->is_reading) {
-		kafka_hold(r);
-		answer(r);
-		kafka_release(r);
+		end(r);
 	}
 }

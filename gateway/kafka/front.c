@@ -52,6 +52,8 @@ enum err kafka_front_new(const struct kafka_options *o, struct kafka_front **out
 	f->options = *o;
 	f->core = o->core;
 	f->groups = o->groups;
+	int64_t lag_ms = KAFKA_ANSWER_MS - (int64_t)o->throttle_max_ms;
+	f->lag_max_ms = lag_ms > KAFKA_LAG_LEAST_MS ? lag_ms : KAFKA_LAG_LEAST_MS;
 	char uuid[CRYPTO_UUID_TEXT];
 	store_uuid_text(core_store(o->core), uuid);
 	parse_uuid(uuid, f->store_uuid);

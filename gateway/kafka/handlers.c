@@ -57,6 +57,23 @@ bool kafka_span_copy(struct kafka_request *r, struct span from, struct span *out
 	return true;
 }
 
+bool kafka_may_manage(struct kafka_request *r, int16_t known_since, struct kafka_refusal *why,
+		      int32_t *throttle_ms)
+{
+	uint32_t wait_ms = 0;
+	struct err_detail d = {""};
+	if (core_manage_take(r->conn->front->core, &wait_ms, &d) == ERR_OK) {
+		return true;
+	}
+	/* Older clients try again after a time-out, and after nothing else that fits. */
+	why->code = r->version >= known_since ? KAFKA_THROTTLING_QUOTA_EXCEEDED
+					      : KAFKA_REQUEST_TIMED_OUT;
+	struct span text = kafka_arena_copy(&r->arena, span_of(d.text, strlen(d.text) + 1));
+	why->why = (const char *)text.p;
+	*throttle_ms = kafka_mute(r->conn, (int64_t)wait_ms * KAFKA_NS_PER_MS);
+	return false;
+}
+
 /* ---- names that stand twice ------------------------------------------------------- */
 
 struct named {

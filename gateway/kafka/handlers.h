@@ -83,6 +83,13 @@ static inline uint32_t kafka_default_partitions(const struct kafka_front *f)
 	return f->options.auto_create > 0 ? f->options.auto_create : KAFKA_PARTITIONS_DEFAULT;
 }
 
+/* Counts a request that is to change something against the namespace's rate of
+ * management calls. False: all of it is refused with *why, and the client is to wait
+ * for *throttle_ms. The API knows THROTTLING_QUOTA_EXCEEDED from `known_since` on. */
+enum { KAFKA_NEVER_KNOWN = INT16_MAX };
+bool kafka_may_manage(struct kafka_request *r, int16_t known_since, struct kafka_refusal *why,
+		      int32_t *throttle_ms);
+
 /* ---- catalogue changes --------------------------------------------------------- */
 
 /* Up to n catalogue commands for a request, KAFKA_COMMANDS_OUT at a time. The

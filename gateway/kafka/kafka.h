@@ -21,6 +21,7 @@ struct kafka_options {
 	uint64_t segment_bytes;		/* for DescribeConfigs */
 	uint32_t tombstone_retention_ms;
 	uint32_t idle_timeout_ms;	/* a connection without any request for so long ends */
+	uint32_t throttle_max_ms;	/* the longest throttle_time_ms, and silence of ours */
 };
 
 struct kafka_front;

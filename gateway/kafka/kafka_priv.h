@@ -56,6 +56,7 @@ enum kafka_code {
 	KAFKA_FENCED_LEADER_EPOCH = 74,
 	KAFKA_UNKNOWN_LEADER_EPOCH = 75,
 	KAFKA_INVALID_RECORD = 87,
+	KAFKA_THROTTLING_QUOTA_EXCEEDED = 89,
 	KAFKA_UNKNOWN_TOPIC_ID = 100,
 	KAFKA_UNSUPPORTED_ENDPOINT_TYPE = 115,
 };
@@ -74,10 +75,18 @@ enum {
 	KAFKA_FRAME_FIRST = 16 << 10,	/* memory of a frame before its bytes come */
 	KAFKA_FRAME_MS = 60000,		/* a frame begun has arrived by then */
 	KAFKA_SENDERS = 64,		/* hubs whose senders a connection keeps */
+	KAFKA_READINGS = 64,		/* and whose capacity to read from */
+	KAFKA_CLIENT_ID = 255,		/* of a client id, what limits are looked up by */
+	/* From its sending to its answer a Produce takes no longer, as far as we can tell:
+	 * Java's clients wait for 30 s. */
+	KAFKA_ANSWER_MS = 25000,
+	KAFKA_LAG_LEAST_MS = 5000,	/* of it, before it is read, at least */
+	KAFKA_LAG_MARKS = 16,
 	KAFKA_HOST_MAX = 255,
 	KAFKA_TOPIC_MAX = 249,		/* Kafka's own bound for topic names */
 	KAFKA_LEADER_EPOCH = 0,		/* constant, see docs/architecture.md */
 	KAFKA_NO_OPERATIONS = INT32_MIN,	/* authorized_operations not given */
+	KAFKA_NS_PER_MS = 1000 * 1000,
 };
 
 struct kafka_front {
@@ -89,6 +98,7 @@ struct kafka_front {
 	uint8_t store_uuid[16];
 	struct budget partials;		/* frames that have not arrived whole; part of core_inflight */
 	struct budget answers;		/* large answers, until the client took them */
+	int64_t lag_max_ms;		/* KAFKA_ANSWER_MS without what an append may wait */
 	struct kafka_listener *listeners;
 };
 
@@ -109,6 +119,30 @@ enum kafka_sasl {
 struct kafka_sender {
 	uint32_t hub_id;
 	struct core_sender *sender;
+};
+struct kafka_reading;	/* capacity.c */
+
+/* lag.c: since when requests may wait unread. */
+struct kafka_lag {
+	bool is_ahead;			/* the client did not wait for an answer */
+	int64_t since_ms;		/* 0: none does; without the time in which none did */
+	int64_t free_ms;		/* counted as such up to then, since when none waits; 0: some may */
+	int64_t read_ms;		/* when something came, or reading went on */
+	int64_t flush_until_ms;		/* until then every Produce is refused; 0: none is */
+	uint64_t flushed;		/* bytes, since then */
+	/* Times at which so many more bytes were taken; 0: it never waits. */
+	uint64_t step;
+	uint64_t taken;			/* since the last mark */
+	uint64_t marks;
+	int64_t mark_ms[KAFKA_LAG_MARKS];	/* of mark i at i % KAFKA_LAG_MARKS */
+};
+
+/* What a connection was muted for: one more of that kind, which would have to wait. */
+struct kafka_account {
+	bool is_reading;
+	uint32_t hub_id;
+	int32_t partition;
+	struct throttle_cost cost;	/* no bytes: it is not known */
 };
 
 struct kafka_conn {
@@ -139,6 +173,7 @@ struct kafka_conn {
 	int64_t frame_by_ms;
 	bool is_paused;			/* reading is, for want of memory or places */
 	bool is_resuming;
+	bool was_blocked;		/* bytes waited because of kafka_is_blocked */
 	struct str stash;		/* read, not yet taken, while paused */
 
 	struct kafka_request *first;	/* by next; begun, in order */
@@ -151,8 +186,19 @@ struct kafka_conn {
 	int64_t unauthorised_by_ms;	/* INT64_MAX once authorised */
 	int64_t last_request_ms;
 
-	struct kafka_sender senders[KAFKA_SENDERS];	/* produce.c; last used first */
+	/* capacity.c */
+	struct throttle_flow *flow;	/* opened with the first sender or reading */
+	char client_id[KAFKA_CLIENT_ID + 1];	/* for which senders and readings are open */
+	struct kafka_sender senders[KAFKA_SENDERS];	/* last used first */
 	uint32_t n_senders;
+	struct kafka_reading *readings[KAFKA_READINGS];	/* last used first */
+	uint32_t n_readings;
+	uint32_t n_waiting;		/* appends that wait for capacity */
+	int64_t muted_until_ms;		/* nothing is begun before that; 0: not muted */
+	int64_t mute_looked_ms;		/* when it was last seen to be needed still */
+	struct kafka_account muted_for;
+	struct kafka_lag lag;
+
 	size_t fetch_held;	/* fetch.c: bytes of records that its answers hold */
 	size_t queue_charged;	/* of `answers`: what was sent and is still in the queue */
 };
@@ -252,6 +298,58 @@ static inline enum kafka_code kafka_code_of(enum err e)
 	int code = err_info(e)->kafka_code;
 	return code < 0 ? KAFKA_STORAGE_ERROR : (enum kafka_code)code;
 }
+
+/* ---- capacity.c ------------------------------------------------------------------- */
+
+/* The sender to a hub on the account of the request's client; good until the next
+ * call, but an append needs it only until core_append_at has returned. */
+enum err kafka_sender_of(struct kafka_request *r, const struct kafka_topic *topic,
+			 struct core_sender **out) MUST_CHECK;
+
+/* Pays for what is to be sent of a partition. ERR_AGAIN: not at once; with `may_wait`
+ * its turn was asked for, unless one of the hub's is out already, and
+ * kafka_fetch_go_on runs when one has come back. ERR_STOPPING, ERR_NOMEM, ERR_NOT_FOUND. */
+enum err kafka_reading_pay(struct kafka_request *r, uint32_t hub_id, uint32_t partition,
+			   const struct throttle_cost *cost, bool may_wait) MUST_CHECK;
+/* The connection's fair share a second; UINT64_MAX: no limit. */
+struct throttle_rate kafka_reading_share(struct kafka_request *r, uint32_t hub_id,
+					 uint32_t partition);
+/* How long one more of that cost would wait, in ns. */
+int64_t kafka_estimate_ns(struct kafka_conn *c, const struct kafka_account *a);
+/* fetch_pay.c: requests that wait to have paid try again. */
+void kafka_fetch_go_on(struct kafka_conn *c);
+
+/* The connection is not read for so long from now on, if it is a tick or more, but at
+ * most throttle_max_ms; gives what the answer says of it (throttle_time_ms). */
+int32_t kafka_mute(struct kafka_conn *c, int64_t wait_ns);
+/* The same, but not longer than `most_ms`, for a client whose next request of that kind
+ * would wait, or whose last one waited: less than it would, because one that comes a
+ * little early only waits, and one that comes when the limit has been unused for its
+ * burst of a second is late for good. Ends early when none would wait any more. */
+int32_t kafka_mute_before(struct kafka_conn *c, const struct kafka_account *a, bool has_waited,
+			  uint32_t most_ms);
+/* Nothing more may be begun at present: muted, or an append waits. */
+bool kafka_is_blocked(struct kafka_conn *c);
+/* Before the connection is freed. */
+void kafka_capacity_close(struct kafka_conn *c);
+
+/* ---- lag.c ------------------------------------------------------------------------ */
+
+/* Bytes are there and are not taken, because the connection is blocked. */
+void kafka_lag_blocked(struct kafka_conn *c);
+/* It is read again. */
+void kafka_lag_resumed(struct kafka_conn *c);
+/* Nobody waits for answers to what it sends. */
+void kafka_lag_none(struct kafka_conn *c);
+/* Bytes came; so many were taken; a request of theirs is about to begin. */
+void kafka_lag_received(struct kafka_conn *c);
+void kafka_lag_begun(struct kafka_conn *c);
+void kafka_lag_took(struct kafka_conn *c, size_t n);
+/* Nothing may wait unread for longer; INT64_MAX: nothing does. */
+int64_t kafka_lag_until_ms(const struct kafka_conn *c);
+/* The Produce that begins is to be refused, as everything that is there. */
+bool kafka_lag_is_late(struct kafka_conn *c);
+bool kafka_lag_is_flushing(struct kafka_conn *c);
 
 /* ---- handlers ----------------------------------------------------------------------- */
 

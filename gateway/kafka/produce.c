@@ -7,10 +7,16 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/limits.h"
+#include "base/metrics.h"
 #include "gateway/core/cleanup.h"
 #include "gateway/kafka/conn.h"
 #include "gateway/kafka/data.h"
 #include "gateway/wire/records.h"
+
+/* What is said of requests that stood in socket buffers for too long. */
+#define LATE_TEXT \
+	"The request was terminated because the entity is being throttled. Error code : 50002. " \
+	"Requests of this connection have waited for so long that its client would give them up."
 
 enum {
 	ACKS_NONE = 0,
@@ -38,7 +44,14 @@ struct produce {
 	const char *why;
 	uint32_t n_out; /* appends that have not come back */
 	bool is_starting;
-	bool has_error;
+	bool must_close; /* acks 0 cannot be told otherwise */
+	/* Of its appends: what the largest cost, and one that was held up, or the last. */
+	struct throttle_cost largest;
+	uint32_t hub_id;
+	int32_t partition;
+	bool was_held;
+	bool is_late; /* refused as a whole */
+	int64_t again_ns; /* when refused ones may come again, the first of them; 0: none */
 };
 
 struct produce_part {
@@ -46,43 +59,9 @@ struct produce_part {
 	struct kafka_request *r;
 	struct kafka_produce_response_partition *answer;
 	struct span topic; /* for the log */
+	uint32_t hub_id;
+	bool was_held; /* for want of capacity */
 };
-
-/* ---- senders of a connection ------------------------------------------------ */
-
-/* The sender to a hub, kept in order of last use. An append needs its sender only
- * until it was posted, so the oldest may always go. */
-static enum err sender_of(struct kafka_conn *c, const struct kafka_topic *topic,
-			  struct core_sender **out)
-{
-	uint32_t i = 0;
-	while (i < c->n_senders && c->senders[i].hub_id != topic->hub_id) {
-		i++;
-	}
-	struct kafka_sender found = {.hub_id = topic->hub_id};
-	if (i < c->n_senders) {
-		found = c->senders[i];
-	} else {
-		struct core_address a = {
-			.kind = CORE_HUB,
-			.hub_id = topic->hub_id,
-			.partitions = topic->partitions,
-		};
-		enum err e = core_sender_open(c->front->core, &a, &found.sender);
-		if (e != ERR_OK) {
-			return e;
-		}
-		if (c->n_senders == KAFKA_SENDERS) {
-			core_sender_close(&c->senders[--i].sender);
-		} else {
-			c->n_senders++;
-		}
-	}
-	memmove(&c->senders[1], &c->senders[0], i * sizeof c->senders[0]);
-	c->senders[0] = found;
-	*out = found.sender;
-	return ERR_OK;
-}
 
 /* ---- the answer ---------------------------------------------------------------- */
 
@@ -100,9 +79,7 @@ static enum kafka_code code_of(enum err e)
 static void refuse(struct produce_part *part, int code, const char *detail)
 {
 	struct kafka_request *r = part->r;
-	struct produce *p = r->state;
 	struct kafka_produce_response_partition *answer = part->answer;
-	p->has_error = true;
 	answer->error_code = (int16_t)code;
 	answer->base_offset = -1;
 	if (detail[0] != '\0') {
@@ -115,6 +92,30 @@ static void refuse(struct produce_part *part, int code, const char *detail)
 		    "conn=%llu hub=%s partition=%d code=%d reason=%s",
 		    (unsigned long long)r->conn->id, log_quote_span(part->topic).text,
 		    answer->index, code, log_quote(detail));
+}
+
+/* A refusal that the producer hears of by the end of its connection when it wants no
+ * answers: it asks for metadata then. */
+static void fail(struct produce_part *part, int code, const char *detail)
+{
+	struct produce *p = part->r->state;
+	p->must_close = true;
+	refuse(part, code, detail);
+}
+
+/* The limits refused it, or memory is short: the same batch may come again, and a new
+ * connection would not help. */
+static void refuse_busy(struct produce_part *part)
+{
+	struct produce *p = part->r->state;
+	const struct throttle_decision *d = &part->append.decision;
+	char text[ERR_DETAIL_MAX];
+	core_busy_text(d, text, sizeof text);
+	if (d->verdict == THROTTLE_REFUSE) {
+		int64_t again_ns = clock_mono_ns() + (int64_t)d->wait_ms * KAFKA_NS_PER_MS;
+		p->again_ns = p->again_ns == 0 || again_ns < p->again_ns ? again_ns : p->again_ns;
+	}
+	refuse(part, KAFKA_NOT_ENOUGH_REPLICAS, text);
 }
 
 /* Which record it was; clients then tell it from the others of the batch. Without
@@ -131,6 +132,49 @@ static void blame(struct produce_part *part, int32_t record)
 	}
 }
 
+/* It may be older than the client's patience: it is to be sent again. */
+static void refuse_late(struct produce *p, struct produce_part *part,
+			const struct kafka_records *records)
+{
+	metric_inc(METRIC_REQUESTS_THROTTLED);
+	p->largest.bytes = p->largest.bytes > records->s.n ? p->largest.bytes : records->s.n;
+	p->hub_id = p->topic.hub_id;
+	p->partition = part->answer->index;
+	p->was_held = true;
+	refuse(part, KAFKA_NOT_ENOUGH_REPLICAS, LATE_TEXT);
+}
+
+/* Counts what an append costs, for the time that the next request had better wait. */
+static void note(struct produce *p, const struct produce_part *part)
+{
+	uint64_t bytes = part->append.bytes;
+	uint64_t events = part->append.op.events;
+	p->largest.bytes = p->largest.bytes > bytes ? p->largest.bytes : bytes;
+	p->largest.events = p->largest.events > events ? p->largest.events : events;
+	if (part->was_held || !p->was_held) {
+		p->hub_id = part->hub_id;
+		p->partition = part->answer->index;
+	}
+	p->was_held |= part->was_held;
+}
+
+/* By the largest append, not by all: the capacity that the others wait for is not lost
+ * while the connection is muted only as long as none of them would have to wait. */
+static int32_t mute(struct kafka_request *r)
+{
+	struct produce *p = r->state;
+	if (p->largest.bytes == 0) {
+		return 0;
+	}
+	int32_t again_ms =
+		p->again_ns != 0 ? kafka_mute(r->conn, p->again_ns - clock_mono_ns()) : 0;
+	struct kafka_account a = {
+		.hub_id = p->hub_id, .partition = p->partition, .cost = p->largest};
+	int32_t ms = kafka_mute_before(r->conn, &a, p->was_held || p->again_ns != 0,
+				       r->conn->front->options.throttle_max_ms);
+	return ms > again_ms ? ms : again_ms;
+}
+
 static void finish(struct kafka_request *r)
 {
 	struct produce *p = r->state;
@@ -138,8 +182,9 @@ static void finish(struct kafka_request *r)
 	if (p->is_starting || p->n_out != 0) {
 		return;
 	}
+	p->response.throttle_time_ms = mute(r);
 	if (req->acks == ACKS_NONE) {
-		kafka_answer_nothing(r, p->has_error);
+		kafka_answer_nothing(r, p->must_close);
 	} else {
 		kafka_answer(r, &p->response);
 	}
@@ -157,11 +202,18 @@ static void on_appended(struct msg *m)
 	enum err e = core_append_done(&part->append);
 	if (e == ERR_OK) {
 		part->answer->base_offset = part->append.op.base_seq;
+	} else if (e == ERR_BUSY) {
+		refuse_busy(part);
 	} else {
-		refuse(part, code_of(e), err_text(e));
+		fail(part, code_of(e), err_text(e));
 	}
 	p->n_out--;
+	struct kafka_conn *c = r->conn;
+	c->n_waiting -= part->was_held;
 	finish(r);
+	if (part->was_held && c->n_waiting == 0) {
+		kafka_conn_resume(c);
+	}
 	kafka_release(r);
 }
 
@@ -200,13 +252,17 @@ static enum err append(struct produce_part *part, struct core_sender *to, struct
 	part->append.op.batch_len = (*batch)->len;
 	part->append.op.events = (uint32_t)head->count;
 	part->append.bytes = (*batch)->len;
+	part->append.is_patient = true;
 	enum err e = core_append_at(to, (uint32_t)part->answer->index, &part->append);
+	part->was_held = e == ERR_OK && part->append.is_held;
+	note(p, part);
 	if (e != ERR_OK) {
 		buf_drop(batch);
 		return e;
 	}
 	*batch = NULL;
 	p->n_out++;
+	r->conn->n_waiting += part->was_held;
 	kafka_hold(r);
 	return ERR_OK;
 }
@@ -218,11 +274,11 @@ static void produce_part(struct produce_part *part, const struct kafka_topic *to
 	const struct kafka_options *o = &r->conn->front->options;
 	int32_t index = part->answer->index;
 	if (index < 0 || (uint32_t)index >= topic->partitions) {
-		refuse(part, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, "no such partition");
+		fail(part, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, "no such partition");
 		return;
 	}
 	if (records->is_null || records->s.n == 0) {
-		refuse(part, KAFKA_INVALID_RECORD, "records: there are none");
+		fail(part, KAFKA_INVALID_RECORD, "records: there are none");
 		return;
 	}
 	struct records_check rules = {
@@ -244,7 +300,7 @@ static void produce_part(struct produce_part *part, const struct kafka_topic *to
 	enum records_verdict v =
 		records_check(records->s, &rules, &head, &max_timestamp, &inflated, &d);
 	if (v != RECORDS_OK) {
-		refuse(part, (int)v, d.text);
+		fail(part, (int)v, d.text);
 		if (keyless >= 0) {
 			blame(part, keyless);
 		}
@@ -253,10 +309,13 @@ static void produce_part(struct produce_part *part, const struct kafka_topic *to
 	struct buf *batch = NULL;
 	enum err e = copy(records->s, &head, max_timestamp, &batch);
 	if (e == ERR_OK) {
+		part->hub_id = topic->hub_id;
 		e = append(part, to, &batch, &head);
 	}
-	if (e != ERR_OK) {
-		refuse(part, code_of(e), err_text(e));
+	if (e == ERR_BUSY) {
+		refuse_busy(part);
+	} else if (e != ERR_OK) {
+		fail(part, code_of(e), err_text(e));
 	}
 }
 
@@ -304,13 +363,17 @@ static void produce_next(struct produce *p, const struct kafka_produce_request_t
 	struct core_sender *to = NULL;
 	enum kafka_code code = p->topic_code;
 	const char *why = p->why;
+	if (code == KAFKA_NONE && p->is_late) {
+		refuse_late(p, part, records);
+		return;
+	}
 	if (code == KAFKA_NONE) {
-		enum err e = sender_of(p->r->conn, &p->topic, &to);
+		enum err e = kafka_sender_of(p->r, &p->topic, &to);
 		code = e != ERR_OK ? code_of(e) : KAFKA_NONE;
 		why = err_text(e);
 	}
 	if (code != KAFKA_NONE) {
-		refuse(part, code, why);
+		fail(part, code, why);
 	} else {
 		produce_part(part, &p->topic, to, records);
 	}
@@ -407,6 +470,11 @@ void kafka_on_produce(struct kafka_request *r)
 	p->r = r;
 	p->parts = parts;
 	p->is_starting = true;
+	const struct kafka_produce_request *req = r->body;
+	if (req->acks == ACKS_NONE) {
+		kafka_lag_none(r->conn);
+	}
+	p->is_late = kafka_lag_is_late(r->conn);
 	kafka_hold(r);
 	if (!produce_some(p)) {
 		r->conn->is_working = true;

@@ -7,6 +7,10 @@
 enum {
 	FIRST_WITH_CONFIGS = 5, /* CreateTopics tells the topic's settings */
 	FIRST_WITH_IDS = 6,	/* DeleteTopics by id */
+	/* From these on KIP-599's error is known. */
+	CREATE_KNOWS_QUOTA = 6,
+	DELETE_KNOWS_QUOTA = 5,
+	GROW_KNOWS_QUOTA = 3,
 	REPLICATION_FACTOR = 1,
 	UNSET = -1,
 };
@@ -37,6 +41,7 @@ struct create {
 	struct kafka_twice *twice;
 	bool *is_begun;
 	struct kafka_settings *settings; /* by topic of the request */
+	int32_t throttle_ms;
 };
 
 static void create_refuse(struct kafka_request *r, struct kafka_create_topics_response_topic *row,
@@ -203,7 +208,8 @@ static void create_all(struct kafka_request *r)
 {
 	struct create *m = r->state;
 	const struct kafka_create_topics_request *q = r->body;
-	struct kafka_create_topics_response p = {.topics = m->rows};
+	struct kafka_create_topics_response p = {.throttle_time_ms = m->throttle_ms,
+						 .topics = m->rows};
 	const struct catalog *catalog = core_catalog(r->conn->front->core);
 	bool has_memory = true;
 	for (int32_t i = 0; i < q->n_topics && has_memory; i++) {
@@ -227,6 +233,24 @@ static void create_all(struct kafka_request *r)
 	catalog_drop(&catalog);
 	if (has_memory) {
 		kafka_answer(r, &p);
+	}
+}
+
+/* Refuses what would be made when there were too many management calls. */
+static void create_pace(struct kafka_request *r, struct create *m, uint32_t n)
+{
+	const struct kafka_create_topics_request *q = r->body;
+	struct kafka_refusal why = fine;
+	bool is_asked = false;
+	for (uint32_t i = 0; i < n && !q->validate_only; i++) {
+		if (m->rows[i].error_code != KAFKA_NONE) {
+			continue;
+		}
+		if (!is_asked && kafka_may_manage(r, CREATE_KNOWS_QUOTA, &why, &m->throttle_ms)) {
+			return;
+		}
+		is_asked = true;
+		create_refuse(r, &m->rows[i], why);
 	}
 }
 
@@ -263,6 +287,7 @@ void kafka_on_create_topics(struct kafka_request *r)
 		}
 	}
 	catalog_drop(&catalog);
+	create_pace(r, m, n);
 	r->state = m;
 	m->commands.n = n;
 	m->commands.fill = create_fill;
@@ -279,6 +304,7 @@ struct delete
 	struct kafka_delete_topics_response_topic *rows;
 	struct kafka_twice *twice;
 	bool *is_begun;
+	int32_t throttle_ms;
 };
 
 static void delete_refuse(struct kafka_request *r, struct kafka_delete_topics_response_topic *row,
@@ -354,7 +380,8 @@ static void delete_done(struct kafka_request *r, uint32_t at, enum err e,
 static void delete_all(struct kafka_request *r)
 {
 	struct delete *m = r->state;
-	struct kafka_delete_topics_response p = {.responses = m->rows};
+	struct kafka_delete_topics_response p = {.throttle_time_ms = m->throttle_ms,
+						 .responses = m->rows};
 	const struct kafka_delete_topics_request *q = r->body;
 	int32_t n = r->version >= FIRST_WITH_IDS ? q->n_topics : q->n_topic_names;
 	for (int32_t i = 0; i < n; i++) {
@@ -367,6 +394,23 @@ static void delete_all(struct kafka_request *r)
 		p.responses[p.n_responses++] = m->rows[i];
 	}
 	kafka_answer(r, &p);
+}
+
+/* As create_pace. */
+static void delete_pace(struct kafka_request *r, struct delete *m, uint32_t n)
+{
+	struct kafka_refusal why = fine;
+	bool is_asked = false;
+	for (uint32_t i = 0; i < n; i++) {
+		if (m->rows[i].error_code != KAFKA_NONE) {
+			continue;
+		}
+		if (!is_asked && kafka_may_manage(r, DELETE_KNOWS_QUOTA, &why, &m->throttle_ms)) {
+			return;
+		}
+		is_asked = true;
+		delete_refuse(r, &m->rows[i], why);
+	}
 }
 
 void kafka_on_delete_topics(struct kafka_request *r)
@@ -410,6 +454,7 @@ void kafka_on_delete_topics(struct kafka_request *r)
 			delete_refuse(r, &m->rows[i], why[i]);
 		}
 	}
+	delete_pace(r, m, n);
 	r->state = m;
 	m->commands.n = n;
 	m->commands.fill = delete_fill;
@@ -425,6 +470,7 @@ struct grow {
 	struct kafka_create_partitions_response_result *rows;
 	struct kafka_twice *twice;
 	bool *is_begun;
+	int32_t throttle_ms;
 };
 
 static void grow_refuse(struct kafka_request *r,
@@ -496,7 +542,8 @@ static void grow_all(struct kafka_request *r)
 {
 	struct grow *m = r->state;
 	const struct kafka_create_partitions_request *q = r->body;
-	struct kafka_create_partitions_response p = {.results = m->rows};
+	struct kafka_create_partitions_response p = {.throttle_time_ms = m->throttle_ms,
+						     .results = m->rows};
 	for (int32_t i = 0; i < q->n_topics; i++) {
 		if (m->twice[i].is_later) {
 			continue;
@@ -507,6 +554,24 @@ static void grow_all(struct kafka_request *r)
 		p.results[p.n_results++] = m->rows[i];
 	}
 	kafka_answer(r, &p);
+}
+
+/* As create_pace. */
+static void grow_pace(struct kafka_request *r, struct grow *m, uint32_t n)
+{
+	const struct kafka_create_partitions_request *q = r->body;
+	struct kafka_refusal why = fine;
+	bool is_asked = false;
+	for (uint32_t i = 0; i < n && !q->validate_only; i++) {
+		if (m->rows[i].error_code != KAFKA_NONE) {
+			continue;
+		}
+		if (!is_asked && kafka_may_manage(r, GROW_KNOWS_QUOTA, &why, &m->throttle_ms)) {
+			return;
+		}
+		is_asked = true;
+		grow_refuse(r, &m->rows[i], why);
+	}
 }
 
 void kafka_on_create_partitions(struct kafka_request *r)
@@ -539,6 +604,7 @@ void kafka_on_create_partitions(struct kafka_request *r)
 			grow_refuse(r, &m->rows[i], why);
 		}
 	}
+	grow_pace(r, m, n);
 	r->state = m;
 	m->commands.n = n;
 	m->commands.fill = grow_fill;

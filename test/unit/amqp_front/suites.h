@@ -5,5 +5,8 @@
 
 Suite *filter_suite(void);
 Suite *guard_suite(void);
+Suite *quotas_suite(void);
+Suite *receiver_suite(void);
+Suite *sender_suite(void);
 
 #endif

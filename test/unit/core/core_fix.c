@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -17,16 +19,32 @@ void core_fix_wait(struct core_fix *f)
 	msg_run_all(mailbox_wait(&f->reply, INT64_MAX));
 }
 
+struct command {
+	struct store_command op;
+	bool is_done;
+};
+
+static void on_command(struct msg *m)
+{
+	((struct command *)(void *)m)->is_done = true;
+}
+
 enum err core_fix_command(struct core_fix *f, const struct catalog_command *cmd)
 {
-	struct store_command *op = MEM_NEW(struct store_command);
-	op->command = *cmd;
-	op->reply_to = &f->reply;
-	op->done = nothing;
-	store_command(f->store, op);
-	core_fix_wait(f);
-	enum err e = op->err;
-	mem_free(op);
+	struct command *x = MEM_NEW(struct command);
+	x->op.command = *cmd;
+	x->op.reply_to = &f->reply;
+	x->op.done = on_command;
+	if (f->core != NULL) {
+		core_command(f->core, &x->op);
+	} else {
+		store_command(f->store, &x->op);
+	}
+	while (!x->is_done) {
+		core_fix_wait(f);
+	}
+	enum err e = x->op.err;
+	mem_free(x);
 	return e;
 }
 
@@ -48,7 +66,14 @@ static void make_policy(struct core_fix *f, const char *hub, const char *name, u
 	ck_assert_int_eq(core_fix_command(f, &cmd), ERR_OK);
 }
 
-void core_fix_open(struct core_fix *f)
+const struct core_pace core_fix_quick = {
+	.poll_ns = 50 * 1000 * 1000,
+	.second_ns = 100 * 1000 * 1000,
+	.minute_ns = 100 * 1000 * 1000,
+};
+
+void core_fix_open_as(struct core_fix *f, const struct core_options *options,
+		      const struct core_pace *pace)
 {
 	memset(f, 0, sizeof *f);
 	log_setup(LOG_ERROR, false);
@@ -64,8 +89,24 @@ void core_fix_open(struct core_fix *f)
 	make_policy(f, "events", "sender", AUTH_SEND);
 	struct catalog_command group = {.op = CATALOG_GROUP_CREATE, .hub = "events", .group = "audit"};
 	ck_assert_int_eq(core_fix_command(f, &group), ERR_OK);
-	struct core_options c = {.store = f->store, .host = "ns.example", .inflight_max_bytes = 1 << 20};
-	ck_assert_int_eq(core_new(&c, &f->core), ERR_OK);
+	struct core_options c = *options;
+	c.store = f->store;
+	c.host = "ns.example";
+	if (pace == NULL) {
+		pace = &core_usual_pace;
+	}
+	ck_assert_int_eq(core_new_paced(&c, pace, &f->core), ERR_OK);
+}
+
+void core_fix_open(struct core_fix *f)
+{
+	const struct core_options o = {
+		.inflight_max_bytes = 256 << 20,
+		.throttle_hold_ms = 2000,
+		.throttle_delay_ms = 10000,
+		.throttle_hold_bytes = 64 << 20,
+	};
+	core_fix_open_as(f, &o, NULL);
 }
 
 void core_fix_close(struct core_fix *f)
@@ -77,6 +118,112 @@ void core_fix_close(struct core_fix *f)
 	char command[128];
 	snprintf(command, sizeof command, "rm -rf '%s'", f->dir);
 	ck_assert_int_eq(system(command), 0);
+}
+
+void core_fix_units(struct core_fix *f, const struct catalog_units *u)
+{
+	struct catalog_command cmd = {
+		.op = CATALOG_UNITS_SET,
+		.units_by = CATALOG_UNITS_BY_USER,
+		.has_units = true,
+		.has_inflate_max = true,
+		.has_deflate_after = true,
+		.units = *u,
+	};
+	ck_assert_int_eq(core_fix_command(f, &cmd), ERR_OK);
+}
+
+void core_fix_limit(struct core_fix *f, enum catalog_limit_kind kind, const char *name,
+		    uint64_t in_bytes, uint64_t out_bytes)
+{
+	bool is_gone = in_bytes == 0 && out_bytes == 0;
+	struct catalog_command cmd = {
+		.op = is_gone ? CATALOG_LIMIT_DELETE : CATALOG_LIMIT_PUT,
+		.limit = {.kind = kind, .in_bytes = in_bytes, .out_bytes = out_bytes},
+	};
+	snprintf(cmd.limit.name, sizeof cmd.limit.name, "%s", name);
+	ck_assert_int_eq(core_fix_command(f, &cmd), ERR_OK);
+}
+
+static uint64_t limit_of(struct core_fix *f, enum throttle_kind kind, const char *name,
+			 enum throttle_direction d)
+{
+	struct throttle_scope_info *v = NULL;
+	size_t n = 0;
+	uint64_t found = 0;
+	ck_assert_int_eq(core_scopes(f->core, &v, &n), ERR_OK);
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(name);
+		if (v[i].kind == kind && strncmp(v[i].name, name, len) == 0 &&
+		    (v[i].name[len] == '\0' || v[i].name[len] == '/')) {
+			found = v[i].limit.rate[d].bytes;
+		}
+	}
+	mem_free(v);
+	return found;
+}
+
+void core_fix_await_limit(struct core_fix *f, enum throttle_kind kind, const char *name,
+			  enum throttle_direction d, uint64_t bytes)
+{
+	int64_t until_ns = clock_mono_ns() + INT64_C(5000000000);
+	while (limit_of(f, kind, name, d) != bytes) {
+		ck_assert_int_lt(clock_mono_ns(), until_ns);
+		struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* ---- sends that may wait ------------------------------------------------------------ */
+
+static uint32_t came_back;
+
+static void on_send(struct msg *m)
+{
+	struct core_fix_send *x = (struct core_fix_send *)(void *)m;
+	x->err = core_append_done(&x->a);
+	x->done_ns = clock_mono_ns();
+	x->nth = ++came_back;
+	x->is_done = true;
+}
+
+void core_fix_post(struct core_fix *f, struct core_sender *s, struct core_fix_send *x,
+		   int64_t partition, uint32_t bytes, bool is_patient)
+{
+	struct batch_builder b;
+	struct span value = span_str("event");
+	*x = (struct core_fix_send){.a = {.bytes = bytes, .is_patient = is_patient}};
+	batch_builder_init(&b, 100, LIMIT_BATCH);
+	batch_builder_add(&b, &value, 1);
+	ck_assert_int_eq(batch_builder_finish(&b, &x->a.op.batch), ERR_OK);
+	x->a.op.batch_len = x->a.op.batch->len;
+	x->a.op.events = 1;
+	x->a.op.encoding = BATCH_AMQP;
+	x->a.op.may_merge = true;
+	x->a.op.reply_to = &f->reply;
+	x->a.op.done = on_send;
+	enum err e = partition < 0 ? core_append(s, &x->a)
+				   : core_append_at(s, (uint32_t)partition, &x->a);
+	ck_assert_int_eq(e, ERR_OK);
+}
+
+enum err core_fix_done(struct core_fix *f, struct core_fix_send *x)
+{
+	while (!x->is_done) {
+		core_fix_wait(f);
+	}
+	return x->err;
+}
+
+struct core_sender *core_fix_sender(struct core_fix *f, const char *address,
+				    const struct core_client *client)
+{
+	struct core_address a;
+	struct err_detail d = {""};
+	struct core_sender *s = NULL;
+	ck_assert_int_eq(core_resolve(f->core, span_str(address), &a, &d), ERR_OK);
+	ck_assert_int_eq(core_sender_open(f->core, &a, client, &s), ERR_OK);
+	return s;
 }
 
 int64_t core_fix_append(struct core_fix *f, struct core_sender *s, const char *text, const char *key)

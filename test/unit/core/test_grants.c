@@ -90,6 +90,23 @@ START_TEST(a_renewed_grant_replaces_the_old_and_their_number_is_bounded)
 }
 END_TEST
 
+START_TEST(the_grant_that_lasts_longest_is_found)
+{
+	struct core_grants grants = {0};
+	struct auth_grant short_one = grant_of("sb://h/events", "sender", "sender-key-1");
+	struct auth_grant long_one = grant_of("sb://h/", CORE_ROOT_POLICY, CORE_ROOT_POLICY "-key-1");
+	long_one.expires_ms = short_one.expires_ms + 1;
+	ck_assert_int_eq(core_grants_add(&grants, &short_one), ERR_OK);
+	ck_assert_str_eq(core_grants_find(&grants, "events", AUTH_SEND, NOW_MS)->policy, "sender");
+	ck_assert_ptr_null(core_grants_find(&grants, "events", AUTH_LISTEN, NOW_MS));
+	ck_assert_int_eq(core_grants_add(&grants, &long_one), ERR_OK);
+	const struct auth_grant *g = core_grants_find(&grants, "events", AUTH_SEND, NOW_MS);
+	ck_assert_str_eq(g->policy, CORE_ROOT_POLICY);
+	ck_assert_str_eq(g->policy_hub, "");
+	core_grants_fini(&grants);
+}
+END_TEST
+
 Suite *grants_suite(void)
 {
 	Suite *s = suite_create("grants");
@@ -98,6 +115,7 @@ Suite *grants_suite(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, policies_of_namespace_and_hub_are_found);
 	tcase_add_test(t, the_missing_claim_is_named);
+	tcase_add_test(t, the_grant_that_lasts_longest_is_found);
 	tcase_add_test(t, a_renewed_grant_replaces_the_old_and_their_number_is_bounded);
 	suite_add_tcase(s, t);
 	return s;

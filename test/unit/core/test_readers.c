@@ -117,7 +117,7 @@ START_TEST(where_reading_begins)
 	struct err_detail d;
 	struct core_sender *s = NULL;
 	ck_assert_int_eq(core_resolve(fix.core, span_str("events/Partitions/0"), &a, &d), ERR_OK);
-	ck_assert_int_eq(core_sender_open(fix.core, &a, &s), ERR_OK);
+	ck_assert_int_eq(core_sender_open(fix.core, &a, NULL, &s), ERR_OK);
 	for (int i = 0; i < 3; i++) {
 		ck_assert_int_eq(core_fix_append(&fix, s, "x", NULL), i);
 	}

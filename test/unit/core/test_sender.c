@@ -21,7 +21,7 @@ static struct core_sender *open_sender(const char *address, struct core_address 
 	struct err_detail d;
 	struct core_sender *s = NULL;
 	ck_assert_int_eq(core_resolve(fix.core, span_str(address), a, &d), ERR_OK);
-	ck_assert_int_eq(core_sender_open(fix.core, a, &s), ERR_OK);
+	ck_assert_int_eq(core_sender_open(fix.core, a, NULL, &s), ERR_OK);
 	return s;
 }
 

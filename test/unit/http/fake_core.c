@@ -1,5 +1,6 @@
 #include "test/unit/http/fake_core.h"
 
+#include <check.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,10 @@ struct core {
 	struct cond changed;
 	bool hold;
 	enum err refuse;
+	uint32_t busy_ms;	/* for ERR_BUSY: refused for so long; 0: memory is short */
+	uint32_t manage_busy_ms;
+	int flows;
+	char policy[64];
 	struct msg *held;
 	size_t n_held;
 	size_t appended;
@@ -51,6 +56,7 @@ struct core *fake_core_new(size_t inflight_max)
 void fake_core_free(struct core **at)
 {
 	struct core *c = *at;
+	ck_assert_int_eq(c->flows, 0);
 	*at = NULL;
 	catalog_drop(&c->catalog);
 	cond_fini(&c->changed);
@@ -72,6 +78,35 @@ void fake_core_refuse(struct core *c, enum err e)
 	lock_give(&c->lock);
 }
 
+void fake_core_busy_for(struct core *c, uint32_t wait_ms)
+{
+	lock_take(&c->lock);
+	c->busy_ms = wait_ms;
+	lock_give(&c->lock);
+}
+
+void fake_core_manage_busy(struct core *c, uint32_t wait_ms)
+{
+	lock_take(&c->lock);
+	c->manage_busy_ms = wait_ms;
+	lock_give(&c->lock);
+}
+
+int fake_core_flows(struct core *c)
+{
+	lock_take(&c->lock);
+	int n = c->flows;
+	lock_give(&c->lock);
+	return n;
+}
+
+void fake_core_policy(struct core *c, char out[64])
+{
+	lock_take(&c->lock);
+	memcpy(out, c->policy, sizeof c->policy);
+	lock_give(&c->lock);
+}
+
 bool fake_core_wait_held(struct core *c, size_t n)
 {
 	int64_t deadline_ns = clock_mono_ns() + INT64_C(5000000000);
@@ -83,10 +118,22 @@ bool fake_core_wait_held(struct core *c, size_t n)
 	return ok;
 }
 
-static void answer(struct msg *m, enum err e)
+static void decide(struct core_append *a, uint32_t busy_ms)
+{
+	a->decision = (struct throttle_decision){
+		.verdict = busy_ms != 0 ? THROTTLE_REFUSE : THROTTLE_ADMIT,
+		.wait_ms = busy_ms,
+		.reason = {.kind = THROTTLE_NAMESPACE, .by_events = true, .rate = 1000},
+	};
+}
+
+static void answer(struct msg *m, enum err e, uint32_t busy_ms)
 {
 	struct store_append *op = (struct store_append *)(void *)m;
 	op->err = e;
+	if (e == ERR_BUSY) {
+		decide((struct core_append *)(void *)op, busy_ms);
+	}
 	buf_drop(&op->batch);
 	mailbox_post(op->reply_to, &op->msg);
 }
@@ -97,10 +144,11 @@ void fake_core_release(struct core *c, enum err e)
 	struct msg *m = c->held;
 	c->held = NULL;
 	c->n_held = 0;
+	uint32_t busy_ms = c->busy_ms;
 	lock_give(&c->lock);
 	while (m != NULL) {
 		struct msg *next = m->next;
-		answer(m, e);
+		answer(m, e, busy_ms);
 		m = next;
 	}
 }
@@ -158,9 +206,72 @@ enum err core_grants_check(const struct core *c, const struct core_grants *g, co
 	return e == ERR_OK ? e : err_set(d, e, "claim is missing");
 }
 
-enum err core_sender_open(struct core *c, const struct core_address *a, struct core_sender **out)
+enum err core_flow_open(struct core *c, const char *label, struct throttle_flow **out)
+{
+	struct core **flow = mem_alloc(sizeof *flow);
+	ck_assert_str_ne(label, "");
+	*flow = c;
+	*out = (struct throttle_flow *)(void *)flow;
+	lock_take(&c->lock);
+	c->flows++;
+	lock_give(&c->lock);
+	return ERR_OK;
+}
+
+void core_flow_close(struct throttle_flow **f)
+{
+	struct core *c = *(struct core **)(void *)*f;
+	lock_take(&c->lock);
+	c->flows--;
+	lock_give(&c->lock);
+	mem_free(*f);
+	*f = NULL;
+}
+
+void core_busy_text(const struct throttle_decision *d, char *out, size_t size)
+{
+	snprintf(out, size, "%s. Please wait %u seconds and try again.",
+		 d->verdict == THROTTLE_REFUSE ? "Error code : 50002" : "memory",
+		 d->verdict == THROTTLE_REFUSE ? (d->wait_ms + 999) / 1000 : 4);
+}
+
+enum err core_manage_take(struct core *c, uint32_t *wait_ms, struct err_detail *d)
+{
+	lock_take(&c->lock);
+	*wait_ms = c->manage_busy_ms;
+	lock_give(&c->lock);
+	return *wait_ms == 0 ? ERR_OK : err_set(d, ERR_BUSY, "Error code : 50008.");
+}
+
+enum err core_scopes(struct core *c, struct throttle_scope_info **out, size_t *n)
+{
+	(void)c;
+	*n = 1;
+	*out = mem_calloc(1, sizeof **out);
+	(*out)->limit.rate[THROTTLE_IN].bytes = 1048576;
+	return ERR_OK;
+}
+
+void core_metrics_render(struct core *c, struct str *out)
+{
+	(void)c;
+	str_add(out, "sluice_throughput_units 1\n");
+}
+
+void core_use(struct core *c, struct core_use *out)
+{
+	(void)c;
+	*out = (struct core_use){.rate[THROTTLE_IN] = {.bytes = 7, .events = 8}};
+}
+
+enum err core_sender_open(struct core *c, const struct core_address *a,
+			  const struct core_client *client, struct core_sender **out)
 {
 	(void)a;
+	ck_assert_ptr_nonnull(client->flow);
+	lock_take(&c->lock);
+	snprintf(c->policy, sizeof c->policy, "%s/%s", client->policy_hub, client->policy);
+	lock_give(&c->lock);
 	*out = MEM_NEW(struct core_sender);
 	(*out)->core = c;
 	return ERR_OK;
@@ -179,6 +290,7 @@ enum err core_append(struct core_sender *s, struct core_append *a)
 	lock_take(&c->lock);
 	enum err e = c->refuse;
 	bool hold = c->hold;
+	uint32_t busy_ms = c->busy_ms;
 	if (e == ERR_OK) {
 		c->appended++;
 		if (hold) {
@@ -190,7 +302,9 @@ enum err core_append(struct core_sender *s, struct core_append *a)
 	}
 	lock_give(&c->lock);
 	if (e == ERR_OK && !hold) {
-		answer(&a->op.msg, ERR_OK);
+		answer(&a->op.msg, ERR_OK, 0);
+	} else if (e != ERR_OK) {
+		decide(a, busy_ms);
 	}
 	return e;
 }

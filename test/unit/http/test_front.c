@@ -42,19 +42,29 @@ static int listen_on(const struct net_protocol *protocol)
 	return atoi(strrchr(bound, ':') + 1);
 }
 
-static void setup(void)
+static void setup_limited(int max_connections)
 {
 	log_sink(quiet, NULL);
 	core = fake_core_new(INFLIGHT_MAX);
 	struct http_options ho = {.core = core, .threads = 2, .max_body_bytes = BODY_MAX,
 				  .idle_timeout_ms = 30000};
 	ck_assert_int_eq(http_front_new(&ho, &front, NULL), ERR_OK);
-	struct net_options no = {.loops = 2};
+	struct net_options no = {.loops = 2, .max_connections = max_connections};
 	ck_assert_int_eq(net_new(&no, &net, NULL), ERR_OK);
 	port = listen_on(&http_protocol);
 	metrics_port = listen_on(&http_metrics_protocol);
 	ck_assert_int_eq(net_start(net, NULL), ERR_OK);
 	http_front_set_ready(front, true);
+}
+
+static void setup(void)
+{
+	setup_limited(0);
+}
+
+static void setup_one_connection(void)
+{
+	setup_limited(1);
 }
 
 static void stop(void)
@@ -279,6 +289,145 @@ START_TEST(refused_append_is_answered)
 }
 END_TEST
 
+static const struct {
+	uint32_t wait_ms;
+	const char *header;
+	const char *text;
+} waits[] = {
+	{0, "Retry-After: 4\r\n", "memory"},
+	{1, "Retry-After: 1\r\n", "50002"},
+	{1000, "Retry-After: 1\r\n", "50002"},
+	{1001, "Retry-After: 2\r\n", "50002"},
+	{29999, "Retry-After: 30\r\n", "50002"},
+};
+
+/* At once, and after it was held. */
+START_TEST(throttled_send_is_told_when_to_come_again)
+{
+	char answer[ANSWER_MAX];
+	fake_core_busy_for(core, waits[_i].wait_ms);
+	fake_core_refuse(core, ERR_BUSY);
+	ck_assert_int_eq(ask(POST_HUB "Content-Length: 1\r\n\r\nx", answer), 503);
+	ck_assert_msg(strstr(answer, waits[_i].header) != NULL, "%s", answer);
+	ck_assert_ptr_nonnull(strstr(answer, waits[_i].text));
+	ck_assert_ptr_nonnull(strstr(answer, "\"code\":\"server-busy\""));
+	ck_assert_ptr_nonnull(strstr(answer, "\"trackingId\":\""));
+	fake_core_refuse(core, ERR_OK);
+	fake_core_hold(core, true);
+	int fd = dial(port);
+	put(fd, POST_HUB "Content-Length: 1\r\n\r\nx");
+	ck_assert(fake_core_wait_held(core, 1));
+	fake_core_release(core, ERR_BUSY);
+	ck_assert_int_eq(get(fd, answer), 503);
+	ck_assert_msg(strstr(answer, waits[_i].header) != NULL, "%s", answer);
+	ck_assert_ptr_nonnull(strstr(answer, waits[_i].text));
+	/* The connection is good for the next try. */
+	fake_core_hold(core, false);
+	put(fd, POST_HUB "Content-Length: 1\r\n\r\nx");
+	ck_assert_int_eq(get(fd, answer), 201);
+	close(fd);
+}
+END_TEST
+
+START_TEST(connection_is_one_flow_on_its_policy)
+{
+	char answer[ANSWER_MAX];
+	char policy[64];
+	int a = dial(port);
+	int b = dial(port);
+	put(a, "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n");
+	ck_assert_int_eq(get(a, answer), 200);
+	ck_assert_int_eq(fake_core_flows(core), 0);
+	for (int i = 0; i < 2; i++) {
+		put(a, POST_HUB "Content-Length: 1\r\n\r\nx");
+		ck_assert_int_eq(get(a, answer), 201);
+	}
+	ck_assert_int_eq(fake_core_flows(core), 1);
+	fake_core_policy(core, policy);
+	ck_assert_str_eq(policy, "/p");
+	put(b, POST_HUB "Content-Length: 1\r\n\r\nx");
+	ck_assert_int_eq(get(b, answer), 201);
+	ck_assert_int_eq(fake_core_flows(core), 2);
+	close(a);
+	close(b);
+	/* All are closed at the latest when the core is freed, which looks. */
+}
+END_TEST
+
+#define MANAGE(method, path, more) \
+	method " /$management/v1" path " HTTP/1.1\r\nHost: a\r\n" AUTH more "\r\n"
+
+START_TEST(management_calls_beyond_their_rate_are_refused)
+{
+	char answer[ANSWER_MAX];
+	fake_core_manage_busy(core, 1500);
+	static const char *const refused[] = {
+		MANAGE("GET", "/hubs", ""), MANAGE("GET", "/units", ""), MANAGE("GET", "/limits", ""),
+		MANAGE("PUT", "/hubs/h", "Content-Length: 2\r\n") "{}",
+	};
+	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+		ck_assert_int_eq(ask(refused[i], answer), 503);
+		ck_assert_ptr_nonnull(strstr(answer, "Retry-After: 2\r\n"));
+		ck_assert_ptr_nonnull(strstr(answer, "50008"));
+		ck_assert_ptr_nonnull(strstr(answer, "\"code\":\"server-busy\""));
+	}
+	static const char *const served[] = {
+		MANAGE("GET", "/info", ""), MANAGE("GET", "/openapi.json", ""),
+		"GET /metrics HTTP/1.1\r\nHost: a\r\n" AUTH "\r\n",
+		"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n",
+	};
+	for (size_t i = 0; i < sizeof served / sizeof *served; i++) {
+		ck_assert_int_eq(ask(served[i], answer), 200);
+	}
+	/* Strangers learn nothing of it, and take nothing from it. */
+	ck_assert_int_eq(ask("GET /$management/v1/hubs HTTP/1.1\r\nHost: a\r\n\r\n", answer), 401);
+	fake_core_manage_busy(core, 0);
+	ck_assert_int_eq(ask(refused[0], answer), 200);
+}
+END_TEST
+
+START_TEST(units_tell_settings_use_and_scopes)
+{
+	char answer[ANSWER_MAX];
+	ck_assert_int_eq(ask(MANAGE("GET", "/units", ""), answer), 200);
+	ck_assert_ptr_nonnull(strstr(answer, "{\"units\":0,\"base\":0,\"autoInflateMax\":0,"
+					     "\"autoDeflateAfterMs\":0,\"use\":{\"inBytes\":7,"
+					     "\"inEvents\":8,\"outBytes\":0,\"outEvents\":0},"
+					     "\"scopes\":[{\"kind\":\"namespace\",\"name\":\"\","));
+	ck_assert_int_eq(ask(MANAGE("GET", "/limits", ""), answer), 200);
+	ck_assert_ptr_nonnull(strstr(answer, "{\"limits\":[]}"));
+	int fd = dial(metrics_port);
+	put(fd, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+	ck_assert_int_eq(get(fd, answer), 200);
+	ck_assert_ptr_nonnull(strstr(answer, "\nsluice_throughput_units 1\n"));
+	close(fd);
+}
+END_TEST
+
+static const struct {
+	const char *request;
+	int status;
+	const char *has;
+} limit_calls[] = {
+	{MANAGE("PATCH", "/units", "Content-Length: 2\r\n") "{}", 400, "nothing to change"},
+	{MANAGE("PATCH", "/units", "Content-Length: 12\r\n") "{\"units\":-1}", 400, "whole number"},
+	{MANAGE("PATCH", "/units", "Content-Length: 11\r\n") "{\"units\":1}", 409, "it exists"},
+	{MANAGE("PUT", "/limits/hub/a%2Fb", "Content-Length: 2\r\n") "{}", 400, "nothing is limited"},
+	{MANAGE("PUT", "/limits/hub/a%2Fb", "Content-Length: 11\r\n") "{\"units\":1}", 409, "it exists"},
+	{MANAGE("PUT", "/limits/link/a", "Content-Length: 11\r\n") "{\"units\":1}", 400,
+	 "'link' is no kind of limit"},
+	{MANAGE("PUT", "/limits/hub/a%2", "Content-Length: 11\r\n") "{\"units\":1}", 400, "malformed"},
+	{MANAGE("DELETE", "/limits/Client/*", ""), 409, "it exists"},
+};
+
+START_TEST(units_and_limits_are_checked)
+{
+	char answer[ANSWER_MAX];
+	ck_assert_int_eq(ask(limit_calls[_i].request, answer), limit_calls[_i].status);
+	ck_assert_msg(strstr(answer, limit_calls[_i].has) != NULL, "%s", answer);
+}
+END_TEST
+
 START_TEST(append_that_takes_too_long_times_out)
 {
 	char answer[ANSWER_MAX];
@@ -416,6 +565,33 @@ START_TEST(idle_connections_end_with_the_stop)
 }
 END_TEST
 
+START_TEST(connection_past_the_quota_is_told)
+{
+	char answer[ANSWER_MAX];
+	char health[ANSWER_MAX];
+	int fd = dial(port);
+	put(fd, POST_HUB "Content-Length: 3\r\n\r\nabc");
+	ck_assert_int_eq(get(fd, answer), 201);
+	int other = dial(port);
+	put(other, POST_HUB "Content-Length: 3\r\n\r\nabc");
+	ck_assert_int_eq(get(other, answer), 403);
+	ck_assert_ptr_nonnull(strstr(answer, "Connection: close"));
+	ck_assert_ptr_nonnull(strstr(answer, "\"code\":\"quota-exceeded\""));
+	ck_assert_ptr_nonnull(strstr(answer, "quota of 1 connections"));
+	ck_assert_int_eq(recv(other, health, 1, 0), 0);
+	close(other);
+	/* Whoever watches is served, and the first goes on. */
+	int watch = dial(metrics_port);
+	put(watch, "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n");
+	ck_assert_int_eq(get(watch, health), 200);
+	close(watch);
+	put(fd, POST_HUB "Content-Length: 3\r\n\r\nabc");
+	ck_assert_int_eq(get(fd, answer), 201);
+	close(fd);
+	ck_assert_uint_eq(fake_core_appended(core), 2);
+}
+END_TEST
+
 Suite *front_suite(void)
 {
 	Suite *s = suite_create("front");
@@ -431,12 +607,24 @@ Suite *front_suite(void)
 	tcase_add_loop_test(t, outcome_of_the_append_becomes_the_status, 0,
 			    sizeof outcomes / sizeof *outcomes);
 	tcase_add_test(t, refused_append_is_answered);
+	tcase_add_loop_test(t, throttled_send_is_told_when_to_come_again, 0,
+			    sizeof waits / sizeof *waits);
+	tcase_add_test(t, connection_is_one_flow_on_its_policy);
+	tcase_add_test(t, management_calls_beyond_their_rate_are_refused);
+	tcase_add_test(t, units_tell_settings_use_and_scopes);
+	tcase_add_loop_test(t, units_and_limits_are_checked, 0,
+			    sizeof limit_calls / sizeof *limit_calls);
 	tcase_add_test(t, append_that_takes_too_long_times_out);
 	tcase_add_test(t, client_that_went_away_leaves_nothing);
 	tcase_add_test(t, spent_budget_answers_busy);
 	tcase_add_test(t, request_under_way_is_answered_before_the_stop);
 	tcase_add_test(t, stop_waits_for_appends_still_out);
 	tcase_add_test(t, idle_connections_end_with_the_stop);
+	suite_add_tcase(s, t);
+	t = tcase_create("one connection");
+	tcase_add_checked_fixture(t, setup_one_connection, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, connection_past_the_quota_is_told);
 	suite_add_tcase(s, t);
 	return s;
 }

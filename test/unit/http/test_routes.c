@@ -37,6 +37,11 @@ HANDLER(http_policy_show)
 HANDLER(http_policy_create)
 HANDLER(http_policy_rotate)
 HANDLER(http_policy_delete)
+HANDLER(http_units_show)
+HANDLER(http_units_set)
+HANDLER(http_limits_list)
+HANDLER(http_limit_set)
+HANDLER(http_limit_delete)
 HANDLER(http_backup_begin)
 HANDLER(http_backup_renew)
 HANDLER(http_backup_end)
@@ -49,6 +54,8 @@ FINISHER(http_policy_rotated)
 FINISHER(http_deleted)
 FINISHER(http_groups_found)
 FINISHER(http_backup_begun)
+FINISHER(http_units_done)
+FINISHER(http_limit_done)
 
 #define V1 "/$management/v1"
 
@@ -88,6 +95,16 @@ static const struct {
 	{"PUT", V1 "/groups/g", HTTP_DOOR_MAIN, ERR_NOT_ALLOWED, NULL, HTTP_GET | HTTP_DELETE},
 	{"POST", V1 "/policies/p/rotate", HTTP_DOOR_MAIN, ERR_OK, http_policy_rotate, 0},
 	{"POST", V1 "/hubs/h/policies/p/rotate", HTTP_DOOR_MAIN, ERR_OK, http_policy_rotate, 0},
+	{"GET", V1 "/units", HTTP_DOOR_MAIN, ERR_OK, http_units_show, 0},
+	{"PATCH", V1 "/units", HTTP_DOOR_MAIN, ERR_OK, http_units_set, 0},
+	{"PUT", V1 "/units", HTTP_DOOR_MAIN, ERR_NOT_ALLOWED, NULL, HTTP_GET | HTTP_PATCH},
+	{"GET", V1 "/units", HTTP_DOOR_METRICS, ERR_NOT_FOUND, NULL, 0},
+	{"GET", V1 "/limits", HTTP_DOOR_MAIN, ERR_OK, http_limits_list, 0},
+	{"PUT", V1 "/limits/hub/a%2Fb", HTTP_DOOR_MAIN, ERR_OK, http_limit_set, 0},
+	{"PUT", V1 "/limits/client/*", HTTP_DOOR_MAIN, ERR_OK, http_limit_set, 0},
+	{"DELETE", V1 "/limits/policy/p", HTTP_DOOR_MAIN, ERR_OK, http_limit_delete, 0},
+	{"GET", V1 "/limits/policy/p", HTTP_DOOR_MAIN, ERR_NOT_ALLOWED, NULL,
+	 HTTP_PUT | HTTP_DELETE},
 	{"GET", "/", HTTP_DOOR_MAIN, ERR_NOT_FOUND, NULL, 0},
 	{"GET", "", HTTP_DOOR_MAIN, ERR_NOT_FOUND, NULL, 0},
 	{"BREW", "/nowhere", HTTP_DOOR_MAIN, ERR_NOT_FOUND, NULL, 0},
@@ -108,11 +125,40 @@ START_TEST(request_finds_its_route)
 }
 END_TEST
 
+static const struct {
+	const char *method;
+	const char *path;
+	enum http_account account;
+} accounts[] = {
+	{"POST", "/hub/messages", HTTP_COUNTED},
+	{"GET", "/health/live", HTTP_UNCOUNTED},
+	{"GET", "/metrics", HTTP_UNCOUNTED},
+	{"GET", V1 "/openapi.json", HTTP_COUNTED},
+	{"GET", V1 "/info", HTTP_COUNTED},
+	{"GET", V1 "/hubs", HTTP_MANAGED},
+	{"GET", V1 "/units", HTTP_MANAGED},
+	{"PUT", V1 "/backups/7", HTTP_MANAGED},
+};
+
+START_TEST(only_management_calls_are_in_their_rate)
+{
+	const struct http_route *route = NULL;
+	struct http_params params;
+	unsigned allow;
+	ck_assert_int_eq(http_route_find(span_str(accounts[_i].path), accounts[_i].method,
+					 HTTP_DOOR_MAIN, &route, &params, &allow),
+			 ERR_OK);
+	ck_assert_int_eq(route->account, accounts[_i].account);
+}
+END_TEST
+
 Suite *routes_suite(void)
 {
 	Suite *s = suite_create("routes");
 	TCase *t = tcase_create("routes");
 	tcase_add_loop_test(t, request_finds_its_route, 0, sizeof rows / sizeof *rows);
+	tcase_add_loop_test(t, only_management_calls_are_in_their_rate, 0,
+			    sizeof accounts / sizeof *accounts);
 	suite_add_tcase(s, t);
 	return s;
 }

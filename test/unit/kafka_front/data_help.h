@@ -62,5 +62,7 @@ Suite *fetch_suite(void);
 Suite *fetch_wait_suite(void);
 Suite *list_offsets_suite(void);
 Suite *compacted_suite(void);
+Suite *throttle_suite(void);
+Suite *mute_suite(void);
 
 #endif

@@ -21,6 +21,7 @@ Suite *metadata_suite(void);
 Suite *kafka_groups_suite(void);
 Suite *admin_suite(void);
 Suite *settings_suite(void);
+Suite *paced_suite(void);
 Suite *delete_records_suite(void);
 
 #endif

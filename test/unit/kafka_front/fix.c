@@ -10,6 +10,8 @@
 
 enum { WAIT_MS = 10000 };
 
+uint32_t fix_management_rate;
+
 static void run_until(struct kafka_fix *f, int64_t deadline_ms)
 {
 	msg_run_all(mailbox_wait(&f->loop, deadline_ms * 1000000));
@@ -58,6 +60,33 @@ static void make_policy(struct kafka_fix *f, const char *hub, const char *name, 
 	ck_assert_int_eq(fix_command(f, &cmd), ERR_OK);
 }
 
+/* Whether the limits that hold now include this one. */
+static bool is_limited(struct kafka_fix *f, const struct throttle_limit *want)
+{
+	struct throttle_scope_info *v;
+	size_t n;
+	ck_assert_int_eq(core_scopes(f->core, &v, &n), ERR_OK);
+	bool found = false;
+	for (size_t i = 0; i < n; i++) {
+		found |= memcmp(&v[i].limit, want, sizeof *want) == 0;
+	}
+	mem_free(v);
+	return found;
+}
+
+void fix_limit(struct kafka_fix *f, const struct catalog_limit *limit)
+{
+	struct catalog_command cmd = {.op = CATALOG_LIMIT_PUT, .limit = *limit};
+	ck_assert_int_eq(fix_command(f, &cmd), ERR_OK);
+	struct throttle_limit want = {.rate = {{limit->in_bytes, limit->in_events},
+					       {limit->out_bytes, limit->out_events}}};
+	int64_t until = clock_mono_ms() + WAIT_MS;
+	while (!is_limited(f, &want)) {
+		ck_assert_msg(clock_mono_ms() < until, "the limit does not hold");
+		fix_run_ms(f, 10);
+	}
+}
+
 uint32_t fix_hub_id(struct kafka_fix *f, const char *name)
 {
 	const struct catalog *cat = core_catalog(f->core);
@@ -75,6 +104,10 @@ static void open_fronts(struct kafka_fix *f)
 		.store = f->store,
 		.host = "ns.example",
 		.inflight_max_bytes = 64 << 20,
+		.throttle_hold_ms = 2000,
+		.throttle_delay_ms = FIX_DELAY_MS,
+		.throttle_hold_bytes = 64 << 20,
+		.management_rate = fix_management_rate,
 	};
 	ck_assert_int_eq(core_new(&c, &f->core), ERR_OK);
 	struct groups_options g = {
@@ -96,6 +129,7 @@ static void open_fronts(struct kafka_fix *f)
 		.segment_bytes = 256 << 20,
 		.tombstone_retention_ms = 86400000,
 		.idle_timeout_ms = 600000,
+		.throttle_max_ms = FIX_DELAY_MS,
 	};
 	ck_assert_int_eq(kafka_front_new(&k, &f->front), ERR_OK);
 	ck_assert_int_eq(kafka_listener_new(f->front, &f->listener), ERR_OK);
@@ -135,6 +169,7 @@ void fix_stop(struct kafka_fix *f)
 {
 	if (!f->is_stopped) {
 		f->is_stopped = true;
+		core_stop_waiting(f->core);
 		core_sender_close(&f->amqp);
 		groups_close(f->groups);
 		store_close(f->store);
@@ -173,7 +208,7 @@ int64_t fix_append_amqp(struct kafka_fix *f, uint32_t partition, const char *tex
 		struct core_address a;
 		struct err_detail d;
 		ck_assert_int_eq(core_resolve(f->core, span_str("events"), &a, &d), ERR_OK);
-		ck_assert_int_eq(core_sender_open(f->core, &a, &f->amqp), ERR_OK);
+		ck_assert_int_eq(core_sender_open(f->core, &a, NULL, &f->amqp), ERR_OK);
 	}
 	uint8_t head[5] = {0x00, 0x53, 0x75, 0xa0, (uint8_t)strlen(text)};
 	struct span value[2] = {span_of(head, sizeof head), span_str(text)};

@@ -11,6 +11,9 @@
 
 #include "gateway/kafka/conn.h"
 
+/* How long a Produce waits for capacity, and a connection is muted, at most. */
+enum { FIX_DELAY_MS = 3000 };
+
 struct kafka_fix {
 	char dir[64];
 	struct store *store;
@@ -23,6 +26,8 @@ struct kafka_fix {
 	bool is_stopped;
 };
 
+/* Management calls a second of fronts that are opened from now on; 0: not limited. */
+extern uint32_t fix_management_rate;
 void fix_open(struct kafka_fix *f);
 /* The same with so much of a recent-entry cache. */
 void fix_open_cache(struct kafka_fix *f, size_t cache_bytes);
@@ -31,6 +36,8 @@ void fix_stop(struct kafka_fix *f);
 void fix_close(struct kafka_fix *f);
 enum err fix_command(struct kafka_fix *f, const struct catalog_command *cmd);
 void fix_make_hub(struct kafka_fix *f, const char *name, uint32_t partitions);
+/* Returns when the limit holds; somebody has sent to or read from the hub before. */
+void fix_limit(struct kafka_fix *f, const struct catalog_limit *limit);
 uint32_t fix_hub_id(struct kafka_fix *f, const char *name);
 /* One AMQP event with a data section of `text` into a partition of "events". */
 int64_t fix_append_amqp(struct kafka_fix *f, uint32_t partition, const char *text);

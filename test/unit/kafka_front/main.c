@@ -15,8 +15,11 @@ int main(void)
 	srunner_add_suite(r, kafka_groups_suite());
 	srunner_add_suite(r, admin_suite());
 	srunner_add_suite(r, settings_suite());
+	srunner_add_suite(r, paced_suite());
 	srunner_add_suite(r, delete_records_suite());
 	srunner_add_suite(r, compacted_suite());
+	srunner_add_suite(r, throttle_suite());
+	srunner_add_suite(r, mute_suite());
 	srunner_run_all(r, CK_NORMAL);
 	int failed = srunner_ntests_failed(r);
 	srunner_free(r);

@@ -1,8 +1,7 @@
 /* Bytes in, bytes out, over a real socket pair and loop: frames of every cut,
  * authentication, order, and what ends a connection. */
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,17 +11,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "test/unit/kafka_front/fix.h"
-
-enum { READ_MS = 5000 };
+#include "test/unit/kafka_front/sock_help.h"
 
 static struct kafka_fix fix;
 static struct net *net;
 static char bound[64];
 
-static void start(void)
+static void start_limited(int max_connections)
 {
 	struct err_detail d = {""};
-	struct net_options o = {.loops = 1};
+	struct net_options o = {.loops = 1, .max_connections = max_connections};
 	ck_assert_int_eq(net_new(&o, &net, &d), ERR_OK);
 	struct net_listen_options l = {
 		.address = "127.0.0.1:0",
@@ -33,10 +31,21 @@ static void start(void)
 	ck_assert_int_eq(net_start(net, &d), ERR_OK);
 }
 
+static void start(void)
+{
+	start_limited(0);
+}
+
 static void setup(void)
 {
 	fix_open(&fix);
 	start();
+}
+
+static void setup_one_connection(void)
+{
+	fix_open(&fix);
+	start_limited(1);
 }
 
 /* With memory for parts of frames of 2 MiB. */
@@ -55,98 +64,6 @@ static void teardown(void)
 	fix_close(&fix);
 }
 
-static int dial(void)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	a.sin_port = htons((uint16_t)atoi(strrchr(bound, ':') + 1));
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct timeval t = {.tv_sec = READ_MS / 1000};
-	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t), 0);
-	int one = 1;
-	ck_assert_int_eq(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), 0);
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
-	return fd;
-}
-
-/* Appends a framed request. */
-static void add(struct str *out, int16_t key, int16_t version, int32_t correlation,
-		const void *body)
-{
-	const struct kafka_api *api = kafka_api_find(key);
-	struct str bytes = {0};
-	struct kafka_request_header h = {
-		.key = key,
-		.version = version,
-		.correlation = correlation,
-		.client_id = {.s = span_str("t")},
-	};
-	kafka_header_write(&bytes, api, &h);
-	struct kafka_out o = {0};
-	kafka_encode(&o, api->request, version, kafka_is_flexible(api, version), body);
-	kafka_out_flatten(&o, &bytes);
-	kafka_out_fini(&o);
-	uint8_t size[4];
-	put_u32(size, (uint32_t)bytes.len);
-	str_addn(out, size, sizeof size);
-	str_addn(out, bytes.p, bytes.len);
-	str_fini(&bytes);
-}
-
-static void write_all(int fd, const void *p, size_t n)
-{
-	ck_assert_int_eq(write(fd, p, n), (ssize_t)n);
-}
-
-static bool read_all(int fd, void *p, size_t n)
-{
-	for (size_t got = 0; got < n;) {
-		ssize_t r = read(fd, (uint8_t *)p + got, n - got);
-		if (r <= 0) {
-			return false;
-		}
-		got += (size_t)r;
-	}
-	return true;
-}
-
-/* The next frame's length; its bytes in `out`. 0: the connection ended. */
-static uint32_t read_frame(int fd, uint8_t *out, size_t size)
-{
-	uint8_t head[4];
-	if (!read_all(fd, head, sizeof head)) {
-		return 0;
-	}
-	uint32_t n = get_u32(head);
-	ck_assert_uint_le(n, size);
-	ck_assert(read_all(fd, out, n));
-	return n;
-}
-
-static void add_login(struct str *out, const char *user, const char *password)
-{
-	struct kafka_sasl_handshake_request hs = {.mechanism = {.s = span_str("PLAIN")}};
-	add(out, 17, 1, 1, &hs);
-	char token[128];
-	int n = snprintf(token, sizeof token, "%c%s%c%s", 0, user, 0, password);
-	struct kafka_sasl_authenticate_request q = {
-		.auth_bytes = {.s = span_of(token, (size_t)n)}};
-	add(out, 36, 1, 2, &q);
-}
-
-static int login(const char *user, const char *password, int16_t *code)
-{
-	int fd = dial();
-	struct str out = {0};
-	add_login(&out, user, password);
-	write_all(fd, out.p, out.len);
-	str_fini(&out);
-	uint8_t b[1024];
-	ck_assert_uint_gt(read_frame(fd, b, sizeof b), 0);
-	ck_assert_uint_gt(read_frame(fd, b, sizeof b), 0);
-	*code = (int16_t)get_u16(b + 4);
-	return fd;
-}
-
 static void expect_end(int fd)
 {
 	uint8_t b[16];
@@ -157,14 +74,14 @@ static void expect_end(int fd)
 START_TEST(right_and_wrong_passwords)
 {
 	int16_t code;
-	close(login("RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code));
+	close(sock_login(bound, "RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code));
 	ck_assert_int_eq(code, 0);
-	close(login("events/sender", "sender-key-2", &code));
+	close(sock_login(bound, "events/sender", "sender-key-2", &code));
 	ck_assert_int_eq(code, 0);
-	int fd = login("RootManageSharedAccessKey", "wrong", &code);
+	int fd = sock_login(bound, "RootManageSharedAccessKey", "wrong", &code);
 	ck_assert_int_eq(code, KAFKA_SASL_AUTHENTICATION_FAILED);
 	expect_end(fd);
-	fd = login("nobody", "x", &code);
+	fd = sock_login(bound, "nobody", "x", &code);
 	ck_assert_int_eq(code, KAFKA_SASL_AUTHENTICATION_FAILED);
 	expect_end(fd);
 }
@@ -174,20 +91,20 @@ static bool metadata_is_answered(int fd)
 {
 	struct str out = {0};
 	struct kafka_metadata_request q = {.n_topics = 0};
-	add(&out, 3, 5, 9, &q);
-	write_all(fd, out.p, out.len);
+	sock_add(&out, 3, 5, 9, &q);
+	sock_write_all(fd, out.p, out.len);
 	str_fini(&out);
 	uint8_t b[1024];
-	return read_frame(fd, b, sizeof b) > 0;
+	return sock_read_frame(fd, b, sizeof b) > 0;
 }
 
 /* A policy's connections end with it, those of others go on. */
 START_TEST(a_deleted_policy_ends_its_connections)
 {
 	int16_t code;
-	int of_hub = login("events/sender", "sender-key-1", &code);
+	int of_hub = sock_login(bound, "events/sender", "sender-key-1", &code);
 	ck_assert_int_eq(code, 0);
-	int root = login("RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
+	int root = sock_login(bound, "RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
 	ck_assert_int_eq(code, 0);
 	ck_assert(metadata_is_answered(of_hub));
 	struct catalog_command del = {
@@ -205,22 +122,22 @@ START_TEST(raw_tokens)
 {
 	static const char good[] = "\0RootManageSharedAccessKey\0RootManageSharedAccessKey-key-1";
 	for (int is_good = 0; is_good < 2; is_good++) {
-		int fd = dial();
+		int fd = sock_dial(bound);
 		struct str out = {0};
 		struct kafka_sasl_handshake_request hs = {.mechanism = {.s = span_str("PLAIN")}};
-		add(&out, 17, 0, 1, &hs);
+		sock_add(&out, 17, 0, 1, &hs);
 		uint8_t size[4];
 		uint32_t n = sizeof good - (is_good ? 1 : 2);
 		put_u32(size, n);
 		str_addn(&out, size, sizeof size);
 		str_addn(&out, good, n);
-		write_all(fd, out.p, out.len);
+		sock_write_all(fd, out.p, out.len);
 		str_fini(&out);
 		uint8_t b[256];
-		ck_assert_uint_gt(read_frame(fd, b, sizeof b), 0);
+		ck_assert_uint_gt(sock_read_frame(fd, b, sizeof b), 0);
 		if (is_good) {
 			uint8_t empty[4];
-			ck_assert(read_all(fd, empty, sizeof empty));
+			ck_assert(sock_read_all(fd, empty, sizeof empty));
 			ck_assert_uint_eq(get_u32(empty), 0);
 			close(fd);
 		} else {
@@ -232,26 +149,60 @@ END_TEST
 
 START_TEST(nothing_before_authentication)
 {
-	int fd = dial();
+	int fd = sock_dial(bound);
 	struct str out = {0};
 	struct kafka_metadata_request q = {.n_topics = -1};
-	add(&out, 3, 5, 1, &q);
-	write_all(fd, out.p, out.len);
+	sock_add(&out, 3, 5, 1, &q);
+	sock_write_all(fd, out.p, out.len);
 	str_fini(&out);
 	expect_end(fd);
 }
 END_TEST
 
+static atomic_int quota_lines;
+
+static void count_quota_lines(void *arg, enum log_level level, const char *line)
+{
+	(void)arg;
+	(void)level;
+	if (strstr(line, "KAFKA-CONNECTION-QUOTA") != NULL && strstr(line, "limit=1") != NULL) {
+		atomic_fetch_add(&quota_lines, 1);
+	}
+}
+
+START_TEST(a_connection_beyond_the_quota_is_closed)
+{
+	log_setup(LOG_INFO, false);
+	log_sink(count_quota_lines, NULL);
+	int fd = sock_dial(bound);
+	struct str out = {0};
+	struct kafka_api_versions_request q = {0};
+	sock_add(&out, KAFKA_API_ApiVersions, 0, 1, &q);
+	ck_assert_int_eq(send(fd, out.p, out.len, MSG_NOSIGNAL), (ssize_t)out.len);
+	str_fini(&out);
+	uint8_t byte;
+	ck_assert_int_eq(recv(fd, &byte, 1, 0), 1);
+	int other = sock_dial(bound);
+	ck_assert_int_le(recv(other, &byte, 1, 0), 0);
+	ck_assert_int_eq(recv(fd, &byte, 1, 0), 1);	/* the first goes on */
+	close(other);
+	close(fd);
+	log_sink(NULL, NULL);
+	log_setup(LOG_ERROR, false);
+	ck_assert_int_eq(atomic_load(&quota_lines), 1);
+}
+END_TEST
+
 START_TEST(another_mechanism_is_refused)
 {
-	int fd = dial();
+	int fd = sock_dial(bound);
 	struct str out = {0};
 	struct kafka_sasl_handshake_request hs = {.mechanism = {.s = span_str("SCRAM-SHA-256")}};
-	add(&out, 17, 1, 1, &hs);
-	write_all(fd, out.p, out.len);
+	sock_add(&out, 17, 1, 1, &hs);
+	sock_write_all(fd, out.p, out.len);
 	str_fini(&out);
 	uint8_t b[64];
-	ck_assert_uint_gt(read_frame(fd, b, sizeof b), 0);
+	ck_assert_uint_gt(sock_read_frame(fd, b, sizeof b), 0);
 	ck_assert_int_eq((int16_t)get_u16(b + 4), KAFKA_UNSUPPORTED_SASL_MECHANISM);
 	expect_end(fd);
 }
@@ -260,11 +211,11 @@ END_TEST
 /* A future client's ApiVersions gets the oldest form and goes on. */
 START_TEST(unknown_api_versions_version)
 {
-	int fd = dial();
+	int fd = sock_dial(bound);
 	static const uint8_t q[] = {0, 0, 0, 14, 0, 18, 0, 99, 0, 0, 0, 5, 0, 1, 't', 0, 1, 2};
-	write_all(fd, q, sizeof q);
+	sock_write_all(fd, q, sizeof q);
 	uint8_t b[64];
-	ck_assert_uint_eq(read_frame(fd, b, sizeof b), 4 + 2 + 4 + 6);
+	ck_assert_uint_eq(sock_read_frame(fd, b, sizeof b), 4 + 2 + 4 + 6);
 	ck_assert_uint_eq(get_u32(b), 5);
 	ck_assert_uint_eq(get_u16(b + 4), KAFKA_UNSUPPORTED_VERSION);
 	ck_assert_uint_eq(get_u16(b + 10), 18);
@@ -277,17 +228,17 @@ START_TEST(every_cut_of_the_bytes)
 {
 	struct str out = {0};
 	struct kafka_api_versions_request v = {0};
-	add(&out, 18, 0, 0, &v);
-	add_login(&out, "RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1");
+	sock_add(&out, 18, 0, 0, &v);
+	sock_add_login(&out, "RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1");
 	for (size_t piece = 1; piece < out.len; piece = piece < 8 ? piece + 1 : piece * 2) {
-		int fd = dial();
+		int fd = sock_dial(bound);
 		for (size_t at = 0; at < out.len; at += piece) {
 			size_t n = out.len - at < piece ? out.len - at : piece;
-			write_all(fd, out.p + at, n);
+			sock_write_all(fd, out.p + at, n);
 		}
 		uint8_t b[1024];
 		for (uint32_t i = 0; i < 3; i++) {
-			ck_assert_uint_gt(read_frame(fd, b, sizeof b), 0);
+			ck_assert_uint_gt(sock_read_frame(fd, b, sizeof b), 0);
 			ck_assert_uint_eq(get_u32(b), i);	/* in order */
 		}
 		close(fd);
@@ -313,8 +264,8 @@ START_TEST(bad_frames_end_the_connection)
 		{"\0\0\0\x0b\0\x12\0\0\0\0\0\1\xff\xff\7", 15},	/* left over */
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		int fd = dial();
-		write_all(fd, bad[i].bytes, bad[i].n);
+		int fd = sock_dial(bound);
+		sock_write_all(fd, bad[i].bytes, bad[i].n);
 		expect_end(fd);
 	}
 }
@@ -325,7 +276,7 @@ static void expect_answers(int fd, int32_t first, int32_t last)
 {
 	static uint8_t b[4 << 20];
 	for (int32_t i = first; i <= last; i++) {
-		ck_assert_uint_gt(read_frame(fd, b, sizeof b), 0);
+		ck_assert_uint_gt(sock_read_frame(fd, b, sizeof b), 0);
 		ck_assert_int_eq((int32_t)get_u32(b), i);
 	}
 }
@@ -334,10 +285,10 @@ static void expect_answers(int fd, int32_t first, int32_t last)
 START_TEST(more_than_there_is_memory_for)
 {
 	int16_t code;
-	int fd = login("RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
+	int fd = sock_login(bound, "RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
 	uint8_t size[4];
 	put_u32(size, (1 << 20) + 1);
-	write_all(fd, size, sizeof size);
+	sock_write_all(fd, size, sizeof size);
 	expect_end(fd);
 }
 END_TEST
@@ -348,7 +299,7 @@ START_TEST(whole_requests_beside_slow_ones)
 	struct budget *partials = &fix.front->partials;
 	ck_assert(budget_take(partials, partials->max));
 	int16_t code;
-	int fd = login("RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
+	int fd = sock_login(bound, "RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
 	ck_assert_int_eq(code, 0);
 	ck_assert_uint_eq(budget_used(partials), partials->max);
 	budget_give(partials, partials->max);
@@ -362,14 +313,14 @@ START_TEST(large_answers_behind_one_that_waits)
 {
 	enum { N = 40, TOPICS = 4000 };
 	int16_t code;
-	int fd = login("RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
+	int fd = sock_login(bound, "RootManageSharedAccessKey", "RootManageSharedAccessKey-key-1", &code);
 	struct kafka_fetch_request_partition p = {.partition_max_bytes = 1};
 	struct kafka_fetch_request_topic t = {
 		.topic = kafka_text("events"), .partitions = &p, .n_partitions = 1};
 	struct kafka_fetch_request f = {
 		.max_wait_ms = 300, .min_bytes = 1, .topics = &t, .n_topics = 1};
 	struct str out = {0};
-	add(&out, 1, 4, 3, &f);
+	sock_add(&out, 1, 4, 3, &f);
 	struct kafka_metadata_request_topic *topics = calloc(TOPICS, sizeof *topics);
 	ck_assert_ptr_nonnull(topics);
 	for (int i = 0; i < TOPICS; i++) {
@@ -377,9 +328,9 @@ START_TEST(large_answers_behind_one_that_waits)
 	}
 	struct kafka_metadata_request m = {.topics = topics, .n_topics = TOPICS};
 	for (int32_t i = 0; i < N; i++) {
-		add(&out, 3, 5, 4 + i, &m);
+		sock_add(&out, 3, 5, 4 + i, &m);
 	}
-	write_all(fd, out.p, out.len);
+	sock_write_all(fd, out.p, out.len);
 	expect_answers(fd, 3, 3 + N);
 	free(topics);
 	str_fini(&out);
@@ -413,6 +364,11 @@ Suite *conn_suite(void)
 	tcase_add_checked_fixture(t, setup_small, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, more_than_there_is_memory_for);
+	suite_add_tcase(s, t);
+	t = tcase_create("one connection");
+	tcase_add_checked_fixture(t, setup_one_connection, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_connection_beyond_the_quota_is_closed);
 	suite_add_tcase(s, t);
 	return s;
 }
