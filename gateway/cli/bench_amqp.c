@@ -24,11 +24,14 @@ static void on_outcome(void *arg, uint32_t first, uint32_t last, const char *tex
 {
 	struct sender *s = arg;
 	int64_t now = clock_mono_ns();
+	int64_t wait_ms;
 	for (uint32_t id = first;; id++) {
 		int64_t *at = &s->sent_ns[id & s->mask];
 		if (*at != 0) {
 			if (text == NULL) {
 				bench_acked(s->w, *at, now);
+			} else if (cli_outcome_is_busy(text, &wait_ms)) {
+				bench_throttled(s->w, wait_ms);
 			} else {
 				bench_error(s->w, s->w->bench->batch, text);
 			}
@@ -100,8 +103,13 @@ static enum err send_due(struct sender *s, int64_t *wait_ns, struct err_detail *
 	       s->sent_ns[cli_link_next_id(s->link) & s->mask] == 0) {
 		int64_t now = clock_mono_ns();
 		int64_t planned = bench_planned_ns(s->w, s->sends);
+		int64_t told = bench_told_ns(s->w, now);
 		uint32_t id;
 		if (now >= b->end_ns) {
+			return ERR_OK;
+		}
+		if (told > 0) {
+			*wait_ns = told;
 			return ERR_OK;
 		}
 		if (planned > now) {

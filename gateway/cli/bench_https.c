@@ -2,7 +2,6 @@
  * connection, one at a time. */
 
 #include <string.h>
-#include <time.h>
 
 #include "auth/sas.h"
 #include "base/clock.h"
@@ -83,11 +82,13 @@ static enum err send_all(struct bench_worker *w, struct cli_http *http, struct s
 		if (now >= b->end_ns || at >= b->end_ns) {
 			return ERR_OK;
 		}
-		while (at > now) {
-			struct timespec nap = {.tv_sec = (at - now) / 1000000000,
-					       .tv_nsec = (at - now) % 1000000000};
-			(void)nanosleep(&nap, NULL);
-			now = clock_mono_ns();
+		int64_t told = bench_told_ns(w, now);
+		for (int64_t until = at > now + told ? at : now + told; until > now;
+		     now = clock_mono_ns()) {
+			bench_nap(until - now);
+		}
+		if (now >= b->end_ns) {
+			return ERR_OK;
 		}
 		enum err e = cli_http_call(http, request, answer, d);
 		if (e != ERR_OK) {
@@ -95,6 +96,8 @@ static enum err send_all(struct bench_worker *w, struct cli_http *http, struct s
 		}
 		if (answer->status == 201) {
 			bench_acked(w, b->rate > 0 ? at : now, clock_mono_ns());
+		} else if (cli_answer_is_throttled(answer)) {
+			bench_throttled(w, (int64_t)answer->retry_after_s * 1000);
 		} else {
 			on_refused(w, answer);
 		}

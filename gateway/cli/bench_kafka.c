@@ -2,7 +2,6 @@
  * the partitions in turn. */
 
 #include <string.h>
-#include <time.h>
 
 #include "base/batch.h"
 #include "base/clock.h"
@@ -17,6 +16,8 @@ enum {
 	PRODUCE_TIMEOUT_MS = 30000,
 	EAGER_BYTES = 16 << 10,	/* after sends of this size answers are read at once */
 	HEAD_MAX = 512,		/* of a produce request before its batch */
+	REFUSED_WAIT_MS = 100,	/* a refusal that names no time */
+	OUT_OF_ORDER = 45,	/* OUT_OF_ORDER_SEQUENCE_NUMBER */
 	/* Places in a batch, base/batch.h. */
 	AT_LENGTH = 8,
 	LENGTH_EXCLUDES = 12,
@@ -39,6 +40,7 @@ struct producer {
 	int32_t partitions;
 	int64_t producer_id;
 	int16_t producer_epoch;
+	bool is_broken;		/* a batch was refused: the sequence begins anew */
 	int64_t *sent_ns;	/* ring of what is in flight, oldest at `first` */
 	uint64_t first;
 	uint64_t in_flight;
@@ -211,6 +213,19 @@ static void take_outcome(struct producer *p, const struct kafka_produce_response
 		return;
 	}
 	const struct kafka_produce_response_partition *part = answer->responses->partition_responses;
+	bool is_refused = part->error_code == err_info(ERR_BUSY)->kafka_code;
+	if (answer->throttle_time_ms > 0 || is_refused) {
+		bench_throttled(p->w, answer->throttle_time_ms > 0 ? answer->throttle_time_ms
+								   : REFUSED_WAIT_MS);
+	}
+	if (b->idempotent && (is_refused || (p->is_broken && part->error_code == OUT_OF_ORDER))) {
+		/* What follows a refused batch does not fit any more. */
+		p->is_broken = true;
+		return;
+	}
+	if (is_refused) {
+		return;
+	}
 	if (kafka_client_check(part->error_code, part->error_message, "Produce", &d) != ERR_OK) {
 		bench_error(p->w, b->batch, d.text);
 		return;
@@ -251,6 +266,17 @@ static enum err send_one(struct producer *p, int64_t at_ns, struct err_detail *d
 	return e;
 }
 
+/* Another producer id, after everything under way was answered. ERR_AGAIN: not yet. */
+static enum err begin_anew(struct producer *p, struct err_detail *d)
+{
+	if (p->in_flight > 0) {
+		return ERR_AGAIN;
+	}
+	p->is_broken = false;
+	memset(p->sequence, 0, (size_t)p->partitions * sizeof *p->sequence);
+	return kafka_client_producer(p->client, &p->producer_id, &p->producer_epoch, d);
+}
+
 /* Sends what is due and allowed; *wait_ns gets how long nothing will be. */
 static enum err send_due(struct producer *p, int64_t *wait_ns, struct err_detail *d)
 {
@@ -260,8 +286,17 @@ static enum err send_due(struct producer *p, int64_t *wait_ns, struct err_detail
 	while (e == ERR_OK && p->in_flight < b->in_flight) {
 		int64_t now = clock_mono_ns();
 		int64_t planned = bench_planned_ns(p->w, p->sends);
+		int64_t told = bench_told_ns(p->w, now);
 		if (now >= b->end_ns) {
 			return ERR_OK;
+		}
+		if (told > 0) {
+			*wait_ns = told;
+			return ERR_OK;
+		}
+		e = p->is_broken ? begin_anew(p, d) : ERR_OK;
+		if (e != ERR_OK) {
+			return e == ERR_AGAIN ? ERR_OK : e;
 		}
 		if (planned > now) {
 			*wait_ns = planned - now;
@@ -277,9 +312,9 @@ static enum err send_due(struct producer *p, int64_t *wait_ns, struct err_detail
 
 static void nap(int64_t ns)
 {
-	ns = ns < 0 ? 0 : ns < BENCH_NAP_NS ? ns : BENCH_NAP_NS;
-	struct timespec t = {.tv_nsec = ns};
-	(void)nanosleep(&t, NULL);
+	/* Half of a long time, so that its end is met closely. */
+	int64_t most = ns / 2 > BENCH_NAP_NS ? ns / 2 : BENCH_NAP_NS;
+	bench_nap(ns < most ? ns : most);
 }
 
 static enum err produce_all(struct producer *p, struct err_detail *d)

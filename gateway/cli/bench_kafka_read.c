@@ -87,10 +87,14 @@ static enum err read_once(struct reader *r, struct err_detail *d)
 	const struct kafka_fetch_response_partition *part;
 	uint64_t events;
 	uint64_t bytes;
+	bench_nap(bench_told_ns(r->w, clock_mono_ns()));
 	int64_t began = clock_mono_ns();
 	enum err e = fetch(r, &answer, &part, d);
 	if (e != ERR_OK) {
 		return e;
+	}
+	if (answer.throttle_time_ms > 0) {
+		bench_throttled(r->w, answer.throttle_time_ms);
 	}
 	if (part->error_code == ERROR_OFFSET_OUT_OF_RANGE && part->log_start_offset > r->offset) {
 		r->offset = part->log_start_offset;	/* retention has been here */

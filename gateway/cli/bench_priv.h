@@ -55,6 +55,9 @@ struct bench_worker {
 	uint64_t late;		/* ... and after it */
 	uint64_t bytes;		/* of events acknowledged or read before the end */
 	uint64_t errors;	/* events refused or lost */
+	uint64_t throttled;	/* sends and fetches told to wait, refused or not */
+	uint64_t told_ms;	/* ... how long, added up */
+	int64_t again_ns;	/* nothing is sent before */
 	struct err_detail why;	/* the first error; "" = none */
 	bool failed;		/* the connection could not be opened or broke */
 };
@@ -65,6 +68,12 @@ void bench_acked(struct bench_worker *w, int64_t at_ns, int64_t now_ns);
 void bench_done(struct bench_worker *w, int64_t at_ns, int64_t now_ns, uint64_t events,
 		uint64_t bytes);
 void bench_error(struct bench_worker *w, uint64_t events, const char *text);
+/* The server told this connection to wait for so long from now on. */
+void bench_throttled(struct bench_worker *w, int64_t wait_ms);
+/* How long it still has to, at most until the end of the run; 0: it need not. */
+int64_t bench_told_ns(const struct bench_worker *w, int64_t now_ns);
+/* Sleeps so long. */
+void bench_nap(int64_t ns);
 /* Waits for the common start; false when the run is called off. */
 bool bench_wait_start(struct bench_worker *w);
 /* When the n-th send of this worker is planned. Without a rate: at once. */

@@ -32,6 +32,31 @@ enum err cli_condition_err(const char *text)
 	return ERR_PROTOCOL;
 }
 
+int64_t cli_busy_wait_ms(const char *text)
+{
+	static const char told[] = "wait ";
+	int64_t seconds = 0;
+	/* The reason before it may have the same word, without a number. */
+	for (const char *at = strstr(text, told); at != NULL && seconds == 0; at = strstr(at, told)) {
+		at += sizeof told - 1;
+		for (; *at >= '0' && *at <= '9' && seconds < CLI_BUSY_MAX_S; at++) {
+			seconds = seconds * 10 + (*at - '0');
+		}
+	}
+	return (seconds > 0 ? seconds : CLI_BUSY_S) * 1000;
+}
+
+bool cli_outcome_is_busy(const char *text, int64_t *wait_ms)
+{
+	const char *busy = err_info(ERR_BUSY)->amqp;
+	size_t n = strlen(busy);
+	if (strncmp(text, busy, n) != 0 || (text[n] != ':' && text[n] != '\0')) {
+		return false;
+	}
+	*wait_ms = cli_busy_wait_ms(text);
+	return true;
+}
+
 static struct cli_session *find_session(struct cli_client *c, uint16_t remote_channel)
 {
 	for (uint32_t i = 0; i < c->n_sessions; i++) {

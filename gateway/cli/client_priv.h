@@ -20,6 +20,8 @@ enum {
 	CLI_TOKEN_MS = 3600000,		/* life of a token we make, renewed at 3/4 */
 	CLI_TIMEOUT_MS = 30000,
 	CLI_LINK_NAME = 96,
+	CLI_BUSY_S = 4,			/* a busy server that names no time (event-hubs "8.3") */
+	CLI_BUSY_MAX_S = 86400,
 };
 
 enum cli_phase {
@@ -126,6 +128,9 @@ void cli_client_feed(struct cli_client *c, struct span bytes);
 void cli_client_fail(struct cli_client *c, enum err e, const char *fmt, ...) PRINTF(3, 4);
 /* The error of our table whose AMQP condition the text begins with. */
 enum err cli_condition_err(const char *text);
+
+/* For how long a busy server asks to wait in its text, "... wait N seconds ...". */
+int64_t cli_busy_wait_ms(const char *text);
 
 /* Queues a flow with the session's numbers; link may be NULL. */
 void cli_client_put_flow(struct cli_session *session, const struct cli_link *link);

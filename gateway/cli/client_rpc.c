@@ -9,7 +9,7 @@
 #include "base/crypto.h"
 #include "gateway/cli/client_priv.h"
 
-enum { RPC_CREDIT = 16, STATUS_OK_FIRST = 200, STATUS_OK_LAST = 299 };
+enum { RPC_CREDIT = 16, STATUS_OK_FIRST = 200, STATUS_OK_LAST = 299, STATUS_BUSY = 503 };
 
 /* Sections of a message that a reply can have. */
 struct reply {
@@ -143,7 +143,7 @@ static enum err reply_error(const struct cli_rpc *rpc, struct err_detail *d)
 {
 	enum err e = rpc->status == 401	  ? ERR_UNAUTHORIZED
 		     : rpc->status == 404 ? ERR_NOT_FOUND
-		     : rpc->status == 503 ? ERR_BUSY
+		     : rpc->status == STATUS_BUSY ? ERR_BUSY
 					  : ERR_INVALID;
 	if (rpc->status >= STATUS_OK_FIRST && rpc->status <= STATUS_OK_LAST) {
 		return ERR_OK;
@@ -152,8 +152,8 @@ static enum err reply_error(const struct cli_rpc *rpc, struct err_detail *d)
 		       rpc->text[0] != '\0' ? rpc->text : "refused", rpc->status);
 }
 
-static enum err call(struct cli_client *c, struct cli_rpc *rpc, const char *node,
-		     const char *const *pairs, uint32_t n_pairs, struct err_detail *d)
+static enum err call_once(struct cli_client *c, struct cli_rpc *rpc, const char *node,
+			  const char *const *pairs, uint32_t n_pairs, struct err_detail *d)
 {
 	enum err e = open_rpc(c, rpc, node, d);
 	if (e == ERR_OK) {
@@ -166,6 +166,35 @@ static enum err call(struct cli_client *c, struct cli_rpc *rpc, const char *node
 		e = cli_client_wait(c, &rpc->replied, node, d);
 	}
 	return e == ERR_OK ? reply_error(rpc, d) : e;
+}
+
+static enum err sleep_pumping(struct cli_client *c, int64_t until_ms, struct err_detail *d)
+{
+	enum err e = ERR_OK;
+	for (int64_t left; e == ERR_OK && (left = until_ms - clock_mono_ms()) > 0;) {
+		e = cli_client_pump(c, (int)left, d);
+	}
+	return e;
+}
+
+/* Comes again while the server has no room for the call for a moment, within the
+ * client's time-out. */
+static enum err call(struct cli_client *c, struct cli_rpc *rpc, const char *node,
+		     const char *const *pairs, uint32_t n_pairs, struct err_detail *d)
+{
+	int64_t end_ms = clock_mono_ms() + c->timeout_ms;
+	for (;;) {
+		rpc->status = 0;
+		enum err e = call_once(c, rpc, node, pairs, n_pairs, d);
+		int64_t again_ms = clock_mono_ms() + cli_busy_wait_ms(rpc->text);
+		if (e != ERR_BUSY || rpc->status != STATUS_BUSY || again_ms > end_ms) {
+			return e;
+		}
+		e = sleep_pumping(c, again_ms, d);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
 }
 
 /* ---- $cbs ------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -47,6 +48,28 @@ void bench_error(struct bench_worker *w, uint64_t events, const char *text)
 	w->errors += events;
 	if (w->why.text[0] == '\0') {
 		(void)snprintf(w->why.text, sizeof w->why.text, "%s", text);
+	}
+}
+
+void bench_throttled(struct bench_worker *w, int64_t wait_ms)
+{
+	int64_t at_ns = clock_mono_ns() + wait_ms * 1000000;
+	w->throttled++;
+	w->told_ms += (uint64_t)wait_ms;
+	w->again_ns = at_ns > w->again_ns ? at_ns : w->again_ns;
+}
+
+int64_t bench_told_ns(const struct bench_worker *w, int64_t now_ns)
+{
+	int64_t end_ns = w->again_ns < w->bench->end_ns ? w->again_ns : w->bench->end_ns;
+	return end_ns > now_ns ? end_ns - now_ns : 0;
+}
+
+void bench_nap(int64_t ns)
+{
+	struct timespec nap = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	if (ns > 0) {
+		(void)nanosleep(&nap, NULL);
 	}
 }
 
@@ -134,6 +157,8 @@ struct totals {
 	uint64_t late;
 	uint64_t bytes;
 	uint64_t errors;
+	uint64_t throttled;
+	uint64_t told_ms;
 	const char *why;
 	bool failed;
 	double seconds;
@@ -150,6 +175,8 @@ static void add_up(const struct bench *b, const struct bench_worker *workers, st
 		t->late += w->late;
 		t->bytes += w->bytes;
 		t->errors += w->errors;
+		t->throttled += w->throttled;
+		t->told_ms += w->told_ms;
 		t->failed = t->failed || w->failed;
 		if (t->why == NULL && w->why.text[0] != '\0') {
 			t->why = w->why.text;
@@ -184,6 +211,8 @@ static void print_json(const struct bench *b, const struct totals *t)
 	(void)printf("\"latencyMs\":{\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f},",
 		     ms_at(t, 0.5), ms_at(t, 0.9), ms_at(t, 0.99), ms_at(t, 0.999),
 		     (double)t->max_ns / 1e6);
+	(void)printf("\"throttled\":%" PRIu64 ",\"throttledSeconds\":%.3f,", t->throttled,
+		     (double)t->told_ms / 1000.0);
 	(void)printf("\"errors\":%" PRIu64 ",\"clientCpuSeconds\":%.3f,\"clientCpuPercent\":%.1f}\n",
 		     t->errors, t->cpu_seconds, 100.0 * t->cpu_seconds / t->seconds);
 }
@@ -207,6 +236,10 @@ static void print_text(const struct bench *b, const struct totals *t)
 	(void)printf("events      %" PRIu64 " %s, %" PRIu64 " of them after the end, %" PRIu64
 		     " failed\n",
 		     t->acked + t->late, verb, t->late, t->errors);
+	if (t->throttled > 0) {
+		(void)printf("throttled   %" PRIu64 " times, told to wait %.1f s in all\n", t->throttled,
+			     (double)t->told_ms / 1000.0);
+	}
 	(void)printf("client CPU  %.2f s (%.0f %% of a core)\n", t->cpu_seconds,
 		     100.0 * t->cpu_seconds / t->seconds);
 }
@@ -454,7 +487,9 @@ const struct cli_command cli_bench = {
 		"sending to the acknowledgement of a send; 1 MB is 1,048,576 bytes of event bodies. An\n"
 		"HTTPS connection has one request under way. A Kafka send is one batch to one partition,\n"
 		"the partitions in turn, acknowledged by all replicas; a reader fetches one partition from\n"
-		"its start to its end and again, and its MB are those of the batches as they came.",
+		"its start to its end and again, and its MB are those of the batches as they came. A\n"
+		"send that a busy or throttling server refuses for a time is not an error: the connection\n"
+		"waits as told and goes on. Sends that it only holds back show as latency.",
 	.options = CLI_CONNECT | CLI_BIT(HUB) | CLI_BIT(PROTOCOL) | CLI_BIT(MODE) | CLI_BIT(SIZE) |
 		   CLI_BIT(CONNECTIONS) | CLI_BIT(BATCH) | CLI_BIT(IN_FLIGHT) | CLI_BIT(DURATION) |
 		   CLI_BIT(RATE) | CLI_BIT(HISTOGRAM) | CLI_BIT(JSON) | CLI_BIT(KAFKA) |

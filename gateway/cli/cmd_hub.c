@@ -1,10 +1,12 @@
 /* sluice hub create, list, show, update, delete */
 
 #include <inttypes.h>
+#include <string.h>
 #include <strings.h>
 
 #include "base/clock.h"
 #include "gateway/cli/manage.h"
+#include "gateway/cli/units_view.h"
 #include "gateway/units.h"
 
 static const char *created(const json_t *object, char out[CLOCK_ISO_MAX])
@@ -106,6 +108,7 @@ static void show_one(const json_t *hub)
 	char text[UNITS_TEXT];
 	size_t i;
 	json_t *group;
+	json_t *limit;
 	cli_table_add(&t, "name");
 	cli_table_add(&t, "%s", cli_json_text(hub, "name"));
 	cli_table_add(&t, "partitions");
@@ -122,6 +125,13 @@ static void show_one(const json_t *hub)
 		const char *name = json_string_value(group);
 		cli_table_add(&t, "%s", i == 0 ? "groups" : "");
 		cli_table_add(&t, "%s", name != NULL ? name : cli_json_text(group, "name"));
+	}
+	json_array_foreach(json_object_get(hub, "limits"), i, limit) {
+		char rates[CLI_LIMIT_TEXT];
+		const char *kind = cli_json_text(limit, "kind");
+		cli_limit_text(limit, rates);
+		cli_table_add(&t, "%s", i == 0 ? "limits" : "");
+		cli_table_add(&t, "%s%s: %.80s", strcmp(kind, "hub") == 0 ? "" : "each ", kind, rates);
 	}
 	cli_table_print(&t);
 	show_partitions(hub);

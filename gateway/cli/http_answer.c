@@ -5,6 +5,8 @@
 
 #include "gateway/cli/http_client.h"
 
+enum { RETRY_AFTER_MAX_S = 100000000 };
+
 void cli_answer_start(struct cli_answer *a)
 {
 	struct str body = a->body;
@@ -61,6 +63,16 @@ static enum err parse_length(struct cli_answer *a, const char *s)
 	return ERR_OK;
 }
 
+/* Whole seconds; a date, as proxies may send it, is passed over. */
+static void parse_retry_after(struct cli_answer *a, const char *s)
+{
+	uint32_t v = 0;
+	for (; *s >= '0' && *s <= '9' && v < RETRY_AFTER_MAX_S; s++) {
+		v = v * 10 + (uint32_t)(*s - '0');
+	}
+	a->retry_after_s = *s == '\0' ? v : 0;
+}
+
 /* The end of the head: what comes next. */
 static void on_head_end(struct cli_answer *a)
 {
@@ -100,6 +112,9 @@ static enum err on_header(struct cli_answer *a)
 	if (strcasecmp(a->line, "Transfer-Encoding") == 0) {
 		a->chunked = strcasecmp(value, "chunked") == 0;
 		return a->chunked ? ERR_OK : ERR_PROTOCOL;
+	}
+	if (strcasecmp(a->line, "Retry-After") == 0) {
+		parse_retry_after(a, value);
 	}
 	if (strcasecmp(a->line, "Connection") == 0) {
 		a->close = a->close || strcasecmp(value, "close") == 0;
@@ -217,4 +232,11 @@ enum err cli_answer_end(struct cli_answer *a)
 		a->state = CLI_HTTP_DONE;
 	}
 	return a->state == CLI_HTTP_DONE ? ERR_OK : ERR_EOF;
+}
+
+bool cli_answer_is_throttled(const struct cli_answer *a)
+{
+	const char *code = err_info(ERR_BUSY)->http_code;
+	return a->status == err_info(ERR_BUSY)->http_status && a->retry_after_s > 0 &&
+	       a->body.len > 0 && memmem(a->body.p, a->body.len, code, strlen(code)) != NULL;
 }

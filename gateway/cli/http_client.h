@@ -35,6 +35,7 @@ enum cli_http_state {
 struct cli_answer {
 	int status;
 	bool close;		/* the server ends the connection after it */
+	uint32_t retry_after_s;	/* it says when to come again; 0: it does not */
 	struct str body;
 	/* private */
 	enum cli_http_state state;
@@ -54,6 +55,9 @@ enum err cli_answer_feed(struct cli_answer *a, struct span in, size_t *used) MUS
 /* The connection ended: ERR_OK when that completes the answer, else ERR_EOF. */
 enum err cli_answer_end(struct cli_answer *a) MUST_CHECK;
 void cli_answer_fini(struct cli_answer *a);
+
+/* Was the request refused because too much came, with a time to come again? */
+bool cli_answer_is_throttled(const struct cli_answer *a);
 
 /* Writes the request's head. `extra` are further header lines with their CRLF. */
 void cli_request_head(struct str *out, const char *method, const char *path, const char *host,

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "auth/sas.h"
 #include "base/crypto.h"
@@ -10,7 +11,11 @@
 #include "gateway/cli/http_client.h"
 
 #define ROOT "/$management/v1"
-enum { TOKEN_MS = 300000 };
+enum {
+	TOKEN_MS = 300000,
+	THROTTLED_TRIES = 3,	/* of a call that is one too many in its second */
+	THROTTLED_WAIT_MAX_S = 10,	/* told to wait longer, we say so instead */
+};
 
 void cli_manage_path(struct str *out, ...)
 {
@@ -68,8 +73,8 @@ static enum err answer_error(int status, const json_t *answer, struct err_detail
 	return err_set(d, e, "%s (tracking id %s)", message, tracking);
 }
 
-static enum err exchange(const struct cli_target *t, struct span request,
-			 struct cli_answer *answer, struct err_detail *d)
+static enum err exchange_once(const struct cli_target *t, struct span request,
+			      struct cli_answer *answer, struct err_detail *d)
 {
 	struct cli_http *http;
 	enum err e = cli_http_open(t, &http, d);
@@ -78,6 +83,22 @@ static enum err exchange(const struct cli_target *t, struct span request,
 		cli_http_close(&http);
 	}
 	return e;
+}
+
+/* Comes again a few times when the server has no room for the call for a moment:
+ * nothing was done then. */
+static enum err exchange(const struct cli_target *t, struct span request,
+			 struct cli_answer *answer, struct err_detail *d)
+{
+	for (int tries = 1;; tries++) {
+		enum err e = exchange_once(t, request, answer, d);
+		if (e != ERR_OK || tries == THROTTLED_TRIES || !cli_answer_is_throttled(answer) ||
+		    answer->retry_after_s > THROTTLED_WAIT_MAX_S) {
+			return e;
+		}
+		struct timespec wait = {.tv_sec = answer->retry_after_s};
+		(void)nanosleep(&wait, NULL);
+	}
 }
 
 static enum err take_answer(const struct cli_answer *answer, json_t **out, struct err_detail *d)
@@ -160,6 +181,18 @@ int cli_manage_run(const struct cli_args *a, const char *method, const char *pat
 
 /* ---- tables ------------------------------------------------------------------------- */
 
+/* Some names were chosen by clients: none of them moves the terminal's cursor. */
+static void blank_controls(char *text)
+{
+	for (unsigned char *p = (unsigned char *)text; *p != '\0'; p++) {
+		bool is_c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+		if (*p < ' ' || *p == 0x7f || is_c1) {
+			*p = '?';
+			p[is_c1] = '?';
+		}
+	}
+}
+
 void cli_table_add(struct cli_table *t, const char *fmt, ...)
 {
 	va_list ap;
@@ -167,11 +200,12 @@ void cli_table_add(struct cli_table *t, const char *fmt, ...)
 		return;
 	}
 	va_start(ap, fmt);
-	(void)vsnprintf(t->cells[t->n++], CLI_TABLE_CELL, fmt, ap);
+	(void)vsnprintf(t->cells[t->n], CLI_TABLE_CELL, fmt, ap);
 	va_end(ap);
+	blank_controls(t->cells[t->n++]);
 }
 
-void cli_table_print(struct cli_table *t)
+void cli_table_write(struct cli_table *t, FILE *to)
 {
 	int width[CLI_TABLE_COLUMNS] = {0};
 	for (size_t i = 0; i < t->n; i++) {
@@ -181,9 +215,14 @@ void cli_table_print(struct cli_table *t)
 	}
 	for (size_t i = 0; i < t->n; i++) {
 		bool last = (i + 1) % (size_t)t->columns == 0;
-		(void)printf("%-*s%s", last ? 0 : width[i % (size_t)t->columns], t->cells[i],
+		(void)fprintf(to, "%-*s%s", last ? 0 : width[i % (size_t)t->columns], t->cells[i],
 			     last ? "\n" : "  ");
 	}
 	mem_free(t->cells);
 	*t = (struct cli_table){0};
+}
+
+void cli_table_print(struct cli_table *t)
+{
+	cli_table_write(t, stdout);
 }

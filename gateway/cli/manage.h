@@ -1,7 +1,7 @@
 #ifndef GATEWAY_CLI_MANAGE_H
 #define GATEWAY_CLI_MANAGE_H
 
-/* The JSON management API as the hub, group and policy commands use it, and how
+/* The JSON management API as the hub, group, policy, units and limit commands use it, and how
  * they show its answers. */
 
 #include <jansson.h>
@@ -30,7 +30,7 @@ int64_t cli_json_number(const json_t *object, const char *key);
 /* The list itself or the member of that name. */
 const json_t *cli_json_list(const json_t *answer, const char *key);
 
-/* A table on standard output: rows of cells, columns as wide as needed. */
+/* A table, on standard output if nothing is said: rows of cells, columns as wide as needed. */
 enum { CLI_TABLE_COLUMNS = 8, CLI_TABLE_CELL = 96 };
 struct cli_table {
 	int columns;
@@ -39,6 +39,8 @@ struct cli_table {
 	char (*cells)[CLI_TABLE_CELL];
 };
 void cli_table_add(struct cli_table *t, const char *fmt, ...) PRINTF(2, 3);
-void cli_table_print(struct cli_table *t);	/* and frees */
+/* Both free it, too. */
+void cli_table_print(struct cli_table *t);
+void cli_table_write(struct cli_table *t, FILE *to);
 
 #endif

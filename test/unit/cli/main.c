@@ -9,6 +9,7 @@ Suite *http_suite(void);
 Suite *input_suite(void);
 Suite *kafka_client_suite(void);
 Suite *target_suite(void);
+Suite *units_view_suite(void);
 
 int main(void)
 {
@@ -20,6 +21,7 @@ int main(void)
 	srunner_add_suite(sr, input_suite());
 	srunner_add_suite(sr, kafka_client_suite());
 	srunner_add_suite(sr, target_suite());
+	srunner_add_suite(sr, units_view_suite());
 	srunner_run_all(sr, CK_NORMAL);
 	int failed = srunner_ntests_failed(sr);
 	srunner_free(sr);

@@ -412,6 +412,32 @@ START_TEST(making_survives_each_failed_allocation)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	bool is_busy;
+	int64_t wait_ms;
+} busy[] = {
+	{"com.microsoft:server-busy: The request was terminated because the entity is being "
+	 "throttled. Error code : 50002. Please wait 7 seconds and try again. TrackingId:x", true, 7000},
+	{"com.microsoft:server-busy: Please wait 0 seconds", true, 4000},
+	{"com.microsoft:server-busy: no time is told", true, 4000},
+	{"com.microsoft:server-busy: The bound of what may wait for the hub's limit is reached. "
+	 "Please wait 9 seconds and try again. ", true, 9000},
+	{"com.microsoft:server-busy", true, 4000},
+	{"com.microsoft:server-busyness: Please wait 7 seconds", false, 0},
+	{"com.microsoft:timeout: Please wait 7 seconds", false, 0},
+	{"released: the server did not take the events", false, 0},
+	{"", false, 0},
+};
+
+START_TEST(busy_outcome_says_when_to_come_again)
+{
+	int64_t wait_ms = 0;
+	ck_assert_int_eq(cli_outcome_is_busy(busy[_i].text, &wait_ms), busy[_i].is_busy);
+	ck_assert_int_eq(wait_ms, busy[_i].wait_ms);
+}
+END_TEST
+
 Suite *client_suite(void);
 Suite *client_suite(void)
 {
@@ -431,6 +457,8 @@ Suite *client_suite(void)
 	tcase_add_test(t, frame_without_session_is_refused);
 	tcase_add_test(t, condition_becomes_our_error);
 	tcase_add_test(t, making_survives_each_failed_allocation);
+	tcase_add_loop_test(t, busy_outcome_says_when_to_come_again, 0,
+			    (int)(sizeof busy / sizeof *busy));
 	suite_add_tcase(s, t);
 	return s;
 }

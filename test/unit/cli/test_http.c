@@ -92,6 +92,34 @@ START_TEST(answer_without_body_is_complete)
 }
 END_TEST
 
+static const struct {
+	const char *head;
+	uint32_t retry_after_s;
+	bool throttled;
+} busy[] = {
+	{"503 x\r\nRetry-After: 7\r\nContent-Length: 11", 7, true},
+	{"503 x\r\nretry-after:  0 \r\nContent-Length: 11", 0, false},
+	{"503 x\r\nContent-Length: 11", 0, false},
+	{"503 x\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\nContent-Length: 11", 0, false},
+	{"503 x\r\nRetry-After: 99999999999999999999\r\nContent-Length: 11", 0, false},
+	{"503 x\r\nRetry-After: 7\r\nContent-Length: 3", 7, false},
+	{"500 x\r\nRetry-After: 7\r\nContent-Length: 11", 7, false},
+};
+
+START_TEST(throttled_answer_says_when_to_come_again)
+{
+	char text[256];
+	size_t used;
+	(void)snprintf(text, sizeof text, "HTTP/1.1 %s\r\n\r\nserver-busy", busy[_i].head);
+	ck_assert_int_eq(feed(text, 1000, &used), ERR_OK);
+	ck_assert_uint_eq(answer.retry_after_s, busy[_i].retry_after_s);
+	ck_assert_int_eq(cli_answer_is_throttled(&answer), busy[_i].throttled);
+	/* The next answer knows nothing of it. */
+	cli_answer_start(&answer);
+	ck_assert_uint_eq(answer.retry_after_s, 0);
+}
+END_TEST
+
 START_TEST(cut_answer_is_an_end_of_data)
 {
 	size_t used;
@@ -179,6 +207,8 @@ Suite *http_suite(void)
 	tcase_add_loop_test(t, chunked_answer_is_read_in_pieces, 0, PIECES);
 	tcase_add_loop_test(t, answer_to_the_end_is_complete_at_the_end, 0, PIECES);
 	tcase_add_loop_test(t, answer_without_body_is_complete, 0, 2);
+	tcase_add_loop_test(t, throttled_answer_says_when_to_come_again, 0,
+			    (int)(sizeof busy / sizeof *busy));
 	tcase_add_test(t, cut_answer_is_an_end_of_data);
 	tcase_add_loop_test(t, bad_answer_is_refused, 0, (int)(sizeof bad / sizeof *bad));
 	tcase_add_test(t, endless_header_is_refused);
