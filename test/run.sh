@@ -84,19 +84,28 @@ sanitize() { # flavour
 	export LSAN_OPTIONS="suppressions=$PWD/test/lsan.supp:print_suppressions=0"
 }
 
+run_units() { # flavour, how many at a time; their names on standard input
+	xargs -P "$2" -I{} sh -c \
+		'timeout 280 "build/$1/test/$2" >"$3/$1-$2.log" 2>&1; echo $? >"$3/$1-$2.status"' \
+		_ "$1" {} "$logs"
+}
+
 unit() { # flavour
 	say "unit and protocol tests ($1)"
 	sanitize
 	build "$1" unit-bins || return
 	local names
 	names=$(find "build/$1/test" -name 'test_*' ! -name '*.d' -printf '%f\n' | sort)
-	# As many runners beside each other as there are cores, the long ones first.
+	# As many runners beside each other as there are cores, the long ones first; beside
+	# them, one after the other, those that mostly wait.
+	local waits='_(core|amqp_limits|kafka_front)$' long='_(volume|damage|wire|store)$'
+	echo "$names" | grep -E "$waits" | run_units "$1" 1 &
+	local beside=$!
 	{
-		echo "$names" | grep -E '_(volume|damage|wire|store)$'
-		echo "$names" | grep -vE '_(volume|damage|wire|store)$'
-	} | xargs -P "$jobs" -I{} sh -c \
-		'timeout 280 "build/$1/test/$2" >"$3/$1-$2.log" 2>&1; echo $? >"$3/$1-$2.status"' \
-		_ "$1" {} "$logs"
+		echo "$names" | grep -E "$long"
+		echo "$names" | grep -vE "$long|$waits"
+	} | run_units "$1" "$jobs"
+	wait "$beside"
 	for t in $names; do
 		count_check "$1-$t"
 	done
@@ -135,15 +144,16 @@ interop() {
 	if [ -f build/interop/js/.installed ]; then
 		timed 5 run_lines interop-js 300 bash test/interop/js.sh
 	else
-		leave_out javascript "needs Node 20" "$(grep -c "^await test(" test/interop/js/*.mjs | awk -F: '{n+=$2} END {print n+0}')"
+		leave_out javascript "needs Node 20" "$(grep -c "^await test(" test/interop/js/*.mjs test/interop/throttle/sdk.mjs | awk -F: '{n+=$2} END {print n+0}')"
 		leave_out kafkajs "needs Node 20" "$(grep -c "  await test(" test/interop/kafka/kafkajs.mjs)"
 	fi
 	timed 4 run_lines interop-kafka 300 bash test/interop/kafka.sh
 	[ -f build/interop/kafka/.java ] ||
-		leave_out kafka-java "needs JDK 17 and Maven Central" "$((2 * $(grep -c ' test("' test/interop/kafka/java/Client.java)))"
+		leave_out kafka-java "needs JDK 17 and Maven Central" "$((2 * $(grep -c ' test("' test/interop/kafka/java/Client.java) + 1))"
 	[ -f build/interop/kafka/.go ] ||
 		leave_out kafka-go "needs Go 1.24 and the module proxy" "$(grep -c '		test("' test/interop/kafka/go/main.go)"
 	timed 3 run_lines interop-retention 180 bash test/interop/retention.sh
+	timed 2 run_lines interop-throttle 150 bash test/interop/throttle.sh
 	timed 2 run_lines interop-offline 120 bash test/interop/offline.sh
 }
 

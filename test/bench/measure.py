@@ -24,10 +24,11 @@ def cpu_of(pid):
 
 
 class Server:
-    def __init__(self, *flags):
+    def __init__(self, *flags, at=data, binary=BIN):
+        self.data = at
         began = time.monotonic()
         self.p = subprocess.Popen(
-            [BIN, "serve", "--data", data, "--amqps", "127.0.0.1:0", "--https", "127.0.0.1:0",
+            [binary, "serve", "--data", at, "--amqps", "127.0.0.1:0", "--https", "127.0.0.1:0",
              "--kafka", "127.0.0.1:0", "--kafka-plain", "127.0.0.1:0", "--metrics", "127.0.0.1:0",
              "--log-level", "warn", *flags], stdout=subprocess.PIPE, stderr=open(work + "/log", "ab"))
         atexit.register(self.p.kill)

@@ -11,7 +11,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import amqp_raw  # noqa: E402
 import kafka_rows  # noqa: E402
 import store_rows  # noqa: E402
+import throttle_rows  # noqa: E402
 from measure import SECONDS, Server, connection_string, measured, raw  # noqa: E402
+
+if sys.argv[1:2] == ["throttle"]:
+    throttle_rows.main(sys.argv[2:])
+    sys.exit(0)
 
 ROWS = [
     ("AMQP batches", s, ["--protocol", "amqp", "--mode", "batch", "--size", str(s), "--connections", "2",
@@ -72,6 +77,7 @@ for name, size, args in ROWS:
 
 results += kafka_rows.run(server, only)
 server.stop()
+results += throttle_rows.rows(only)
 results += store_rows.rows(only)
 with open("build/bench.json", "w") as f:
     json.dump(results, f, indent=1)

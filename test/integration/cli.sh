@@ -239,14 +239,118 @@ see bench-histogram 0 "Percentile" cat hist
 see bench-no-hub 1 "could not be found" "$bin" bench --hub nowhere --duration 1s
 see bench-text 0 "throughput .*events/s" "$bin" bench --duration 500ms
 
+# ---- throughput units and limits ------------------------------------------------------------
+see units-none 0 "^units 0 (not limited)" "$bin" units show
+see units-set 0 "^units 50 (set: 50)" "$bin" units set 50
+see units-more 0 "^units 50 (set: 50; grow to 60 while throttled; shrink after 5m)" \
+	"$bin" units set --auto-inflate-max 60 --auto-deflate-after 5m
+sleep 0.5
+see units-show 0 "^in .*B/s ([0-9]* %) .* events/s ([0-9]* %)" "$bin" units show
+see units-scope 0 "^namespace *- *in *50 MB/s, 50000 events/s" "$bin" units show
+see units-json 0 '"autoDeflateAfterMs": 300000' "$bin" units show --json
+see units-bad 2 "outside 0 to 10000" "$bin" units set 10001
+see units-nothing 2 "nothing to change" "$bin" units set
+"$bin" units show --follow >followed 2>follow.err &
+follower=$!
+sleep 2.5
+kill -TERM $follower
+wait $follower
+same units-follow-status 0 $?
+same units-follow "2 2" "$(grep -c ' units=50 ' followed | sed 's/[3-9]/2/') $(
+	grep -c ' scope=namespace name="" direction=in limit_bytes=52428800 ' followed | sed 's/[3-9]/2/')"
+see units-off 0 "^units 0 (not limited)" "$bin" units set 0 --auto-inflate-max off --auto-deflate-after off
+
+see limit-none 0 "^KIND *NAME *IN BYTES/S" "$bin" limit list
+see limit-set 0 "^hub *team/one *1MiB *1000 *2MiB *4096" "$bin" limit set hub team/one --units 1
+see limit-replace 0 "^hub *team/one *- *7 *- *-" "$bin" limit set hub team/one --in-events 7
+see limit-policy 0 "^policy *second/reader *- *- *512KiB *-" \
+	"$bin" limit set policy second/reader --out-bytes 512k
+see limit-any 0 '^client *\* *1MiB *1000 *- *4096' "$bin" limit set client '*' --units 1 --out-bytes off
+see limit-list 0 "^policy *second/reader" "$bin" limit list
+see limit-list-json 0 '"name": "\*"' "$bin" limit list --json
+see limit-of-hub 0 "limits *hub: in 7 events/s" "$bin" hub show team/one
+see limit-kind 2 "no kind of limit" "$bin" limit set namespace x --units 1
+see limit-nothing 2 "nothing is limited" "$bin" limit set hub first
+see limit-name 1 "sluice limit set" "$bin" limit set hub 'a b' --units 1
+done_by limit-delete "$bin" limit delete hub team/one
+see limit-delete-again 1 "has no limit" "$bin" limit delete hub team/one
+done_by limit-delete-policy "$bin" limit delete policy second/reader
+done_by limit-delete-any "$bin" limit delete client '*'
+
+# Sends that are refused for a time are sent again: all of them, each once.
+done_by throttled-hub "$bin" hub create slow --partitions 2
+done_by throttled-limit "$bin" limit set hub slow --in-events 2000
+sleep 0.5
+seq 1 12000 >many
+from=$(date +%s%N)
+see throttled-send 0 "^12000 events sent" "$bin" send slow many
+ms=$((($(date +%s%N) - from) / 1000000))
+same throttled-pace fine "$([ $ms -ge 4500 ] && [ $ms -le 15000 ] && echo fine || echo "$ms ms")"
+see throttled-figures 0 "^hub *slow *in *2000 events/s" "$bin" units show
+try throttled-receive 0 "$bin" receive slow
+same throttled-receive "$(md5sum <many)" "$(sort -n "$dir/out" | md5sum)"
+done_by throttled-tighter "$bin" limit set hub slow --in-events 100
+sleep 0.5
+for protocol in amqp https kafka; do
+	mode=single
+	[ $protocol = kafka ] && mode=batch
+	try throttled-bench-$protocol 0 "$bin" bench --hub slow --protocol $protocol --mode $mode \
+		$([ $protocol = kafka ] && echo --batch 20) --connections 4 --duration 4s --size 100 --json &&
+		same throttled-bench-$protocol fine "$(python3 -c '
+import json, sys
+r = json.load(open(sys.argv[1]))
+assert r["errors"] == 0, r
+assert 150 <= r["events"] <= 520, r
+print("fine")' "$dir/out" 2>&1)"
+done
+see metrics-scope 0 'sluice_throttle_limit_events{scope="hub",name="slow",direction="in"} 100' \
+	curl -s "http://$(sed 's/.*"metrics":"\([^"]*\)".*/\1/' ready)/metrics"
+done_by throttled-end "$bin" limit delete hub slow
+
 # ---- after a restart, plain --------------------------------------------------------------
 stop && ok stop || not_ok stop "status $?"
 see after-stop 1 "sluice receive" "$bin" receive first
-start --amqp 127.0.0.1:0
+start --amqp 127.0.0.1:0 --management-rate 5 --throughput-units 3 --throttle-hold 0
 try emulator-string 0 "$bin" connection-string --emulator --hub first
 see emulator-string 0 "UseDevelopmentEmulator=true" echo "$out"
 try receive-plain 0 "$bin" receive first --connection-string "$(cat "$dir/out")"
 same receive-plain "$(md5sum <numbers)" "$(sort -n "$dir/out" | md5sum)"
+see units-setting 0 "^units 3 (set: 3)" "$bin" units show
+url="https://localhost:$(sed 's/.*"https":"127.0.0.1:\([0-9]*\)".*/\1/' ready)/\$management/v1"
+token=$("$bin" token)
+for _ in $(seq 12); do
+	curl -si --cacert data/tls/ca.pem -H "Authorization: $token" "$url/hubs"
+done >answers
+same management-rate "503 Retry-After 50008" "$(grep -o '^HTTP/1.1 503' answers | head -n 1 | cut -d' ' -f2) $(
+	grep -o '^Retry-After: [1-9]' answers | head -n 1 | cut -d: -f1) $(grep -o 50008 answers | head -n 1)"
+same management-exempt 200 "$(curl -s -o /dev/null -w '%{http_code}' --cacert data/tls/ca.pem \
+	-H "Authorization: $token" "$url/info")"
+for i in 1 2 3 4 5 6 7 8; do
+	try management-again 0 "$bin" hub list || break
+done && ok management-again
+done_by refused-limit "$bin" limit set hub first --in-events 5
+sleep 0.5
+for _ in $(seq 12); do
+	curl -si --cacert data/tls/ca.pem -H "Authorization: $token" -d x "${url%%/\$*}/first/messages"
+done >answers
+same refused-send "201 503 Retry-After 50002 server-busy" "$(
+	grep -o '^HTTP/1.1 [0-9]*' answers | cut -d' ' -f2 | sort -u | tr '\n' ' ')$(
+	grep -o '^Retry-After: [1-9]' answers | head -n 1 | cut -d: -f1) $(
+	grep -o 50002 answers | head -n 1) $(grep -o server-busy answers | head -n 1)"
+for protocol in amqp https; do
+	try refused-bench-$protocol 0 "$bin" bench --hub first --protocol $protocol --mode single \
+		--in-flight 4 --connections 2 --duration 4s --json &&
+		same refused-bench-$protocol fine "$(python3 -c '
+import json, sys
+r = json.load(open(sys.argv[1]))
+assert r["errors"] == 0 and r["throttled"] > 0 and r["throttledSeconds"] > 0, r
+assert 1 <= r["events"] <= 30, r
+print("fine")' "$dir/out" 2>&1)"
+done
+seq 1 15 >few
+see refused-send-again 0 "^15 events sent, [0-9]* times refused for a while" bash -c \
+	"for i in 1 2 3 4 5; do sed -n \"\$((i * 3 - 2)),\$((i * 3))p\" few; sleep 0.1; done | '$bin' send first"
+done_by refused-end "$bin" limit delete hub first
 done_by hub-delete "$bin" hub delete second
 see hub-deleted 1 "second" "$bin" hub show second
 stop && ok stop-again || not_ok stop-again "status $?"

@@ -90,6 +90,41 @@ server_start || { not_ok "starts with room again" "$(tail -n 3 "$WORK_DIR/log")"
 printf 'x\n' | cli send events --partition 2 >/dev/null 2>&1 && ok "appends resume" || not_ok "appends resume"
 server_stop TERM || not_ok "stops" "status $?"
 
+# Throughput units: of the setting and `units set` the later change counts.
+units_are() {
+	local got
+	got=$(cli units show --json | tr -d ' \n')
+	got=$(for f in units base autoInflateMax; do grep -oE "\"$f\":[0-9]+" <<<"$got" | head -n 1 | cut -d: -f2; done | xargs)
+	[ "$got" = "$2" ] && ok "$1" || not_ok "$1" "$got, not $2"
+}
+units_start() { server_start "$@" || { not_ok "starts with $*" "$(tail -n 3 "$WORK_DIR/log")"; finish; }; }
+: >"$WORK_DIR/log"
+units_start
+units_are "no setting: not limited" "0 0 0"
+grep -q UNITS-SET "$WORK_DIR/log" && not_ok "and nothing is set" || ok "and nothing is set"
+cli units set 5 --auto-inflate-max 8 >/dev/null && ok "units set" || not_ok "units set"
+server_stop TERM || not_ok "stops" "status $?"
+units_start
+units_are "units set lasts" "5 5 8"
+server_stop KILL
+units_start --throughput-units 3
+units_are "a new setting counts, the others stay" "3 3 8"
+grep -q 'UNITS-SET units=3 was=5 max=8 .*by=settings' "$WORK_DIR/log" && ok "and is told" || not_ok "and is told"
+cli units set 7 >/dev/null
+server_stop TERM || not_ok "stops" "status $?"
+units_start --throughput-units 3
+units_are "the same setting does not undo units set" "7 7 8"
+server_stop TERM || not_ok "stops" "status $?"
+units_start --throughput-units 3 --auto-inflate-max 20
+units_are "another setting changed" "7 7 20"
+server_stop TERM || not_ok "stops" "status $?"
+units_start --throughput-units 4 --auto-inflate-max 20
+units_are "the setting changed" "4 4 20"
+server_stop TERM || not_ok "stops" "status $?"
+units_start
+units_are "the settings taken away" "0 0 0"
+server_stop TERM || not_ok "stops" "status $?"
+
 # A hub with its groups from the emulator's own configuration file.
 cat >"$WORK_DIR/emulator.json" <<'JSON'
 { "UserConfig": { "NamespaceConfig": [ { "Type": "EventHub", "Name": "emulatorNs1",
