@@ -115,18 +115,21 @@ run: deps
 
 test: deps-test
 	@test/run.sh all
-test-unit test-integration test-interop test-fault test-fuzz test-bench-smoke: deps-test
+test-unit test-integration test-interop test-fault test-fuzz test-sim test-bench-smoke: deps-test
 	@test/run.sh $(@:test-%=%)
 asan tsan:
 	@test/run.sh unit-$@
 soak: deps-test
 	@test/run.sh soak
+
+sim: deps-test
+	@test/run.sh sim-long
 fuzz:
 	@test/fuzz/run.sh
 bench: deps-test
 	@test/bench/run.sh
-.PHONY: test test-unit test-integration test-interop test-fault test-fuzz test-bench-smoke \
-	asan tsan soak fuzz bench
+.PHONY: test test-unit test-integration test-interop test-fault test-fuzz test-sim test-bench-smoke \
+	asan tsan soak sim fuzz bench
 
 lint:
 	@test/lint.sh

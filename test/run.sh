@@ -95,7 +95,7 @@ unit() { # flavour
 	sanitize
 	build "$1" unit-bins || return
 	local names
-	names=$(find "build/$1/test" -name 'test_*' ! -name '*.d' -printf '%f\n' | sort)
+	names=$(find "build/$1/test" -name 'test_*' ! -name '*.d' ! -name test_store_model -printf '%f\n' | sort)
 	# As many runners beside each other as there are cores, the long ones first; beside
 	# them, one after the other, those that mostly wait.
 	local waits='_(core|amqp_limits|kafka_front)$' long='_(volume|damage|wire|store)$'
@@ -109,6 +109,31 @@ unit() { # flavour
 	for t in $names; do
 		count_check "$1-$t"
 	done
+}
+
+# Capacity in virtual time, and the store beside a model while it is killed over and over.
+sim() { # [long]
+	say "simulation"
+	sanitize
+	build release build/release/test/test_throttle_properties || return
+	build asan build/asan/test/test_store_model || return
+	local shifts=0
+	if [ "${1:-}" = long ]; then
+		shifts=$(seq 0 10 300)
+		export MODEL_SECONDS=1200
+	fi
+	timeout $((${MODEL_SECONDS:-60} + 220)) build/asan/test/test_store_model >"$logs/sim-store_model.log" 2>&1 &
+	local model=$!
+	local shift
+	for shift in $shifts; do
+		SIM_SHIFT=$shift timeout 200 build/release/test/test_throttle_properties \
+			>"$logs/sim-throttle-$shift.log" 2>&1
+		echo $? >"$logs/sim-throttle-$shift.status"
+		count_check "sim-throttle-$shift"
+	done
+	wait "$model"
+	echo $? >"$logs/sim-store_model.status"
+	count_check sim-store_model
 }
 
 fuzz() {
@@ -194,9 +219,12 @@ case $layer in
 all)
 	timed 1 lint
 	timed 2 build release build/sluice
+	timed 2 build asan unit-bins
 	timed 5 unit asan
 	timed 1 fuzz
+	timed 2 build tsan unit-bins
 	timed 6 unit tsan
+	timed 4 sim
 	timed 3 integration asan
 	timed 3 integration tsan
 	timed 8 interop
@@ -213,9 +241,10 @@ integration)
 	integration asan
 	integration tsan
 	;;
-interop | fuzz | lint | fault) $layer ;;
+interop | fuzz | lint | fault | sim) $layer ;;
 bench-smoke) bench_smoke ;;
 soak) fault long ;;
+sim-long) sim long ;;
 *)
 	echo "unknown layer: $layer" >&2
 	exit 2

@@ -5,7 +5,8 @@
 int main(void)
 {
 	SRunner *runner = srunner_create(properties_threads_suite());
-#ifndef __SANITIZE_THREAD__	/* the others have one thread: nothing to find, at 10 times the time */
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+	/* These have one thread and virtual time: the simulation layer runs them. */
 	srunner_add_suite(runner, properties_exact_suite());
 	srunner_add_suite(runner, properties_fair_suite());
 	srunner_add_suite(runner, properties_nested_suite());
