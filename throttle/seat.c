@@ -67,14 +67,15 @@ static struct throttle_seat *seat_of(struct throttle_hop *hop, bool is_busy)
 	}
 	uint64_t lag = is_busy && g->largest > s->last_part ? g->largest : s->last_part;
 	int64_t ahead = (int64_t)(s->finish - g->virtual);
+	uint64_t first = is_busy ? 0 : 1;	/* before those whose turn is due at the same time */
 	if (!is_busy && ahead < -2 * (int64_t)lag) {
 		if (ahead < -(int64_t)g->passed) {
-			s->finish = g->virtual - g->passed;
+			s->finish = g->virtual - g->passed - first;
 		}
 	} else if (ahead > (int64_t)THROTTLE_VIRTUAL_AHEAD) {
 		s->finish = g->virtual;
 	} else if (ahead < -(int64_t)lag) {
-		s->finish = g->virtual - lag;
+		s->finish = g->virtual - lag - first;
 	}
 	return s;
 }

@@ -19,8 +19,8 @@ _Static_assert(offsetof(struct core_turn, msg) == 0, "found from its message");
 
 enum {
 	/* Two runs lie at least so far apart, unless somebody asks: the scheduler loses
-	 * nothing by being late, and each wake-up costs some microseconds. */
-	RUN_GAP_NS = 200 * 1000,
+	 * nothing by being late, and what is admitted together shares a commit. */
+	RUN_GAP_NS = 1000 * 1000,
 	/* Use is the mean of three seconds: one alone jumps. */
 	USE_SAMPLES = 4,
 };

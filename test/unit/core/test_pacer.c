@@ -77,9 +77,9 @@ START_TEST(a_send_that_would_wait_too_long_is_refused_with_the_reason)
 	struct core_sender *s = core_fix_sender(&fix, "events/Partitions/0", &client);
 	one_unit();
 	for (int i = 0; i < 5; i++) {
-		core_fix_post(&fix, s, &x[i], -1, MB, false);
+		core_fix_post(&fix, s, &x[i], -1, MB - MB / 16, false);
 	}
-	/* One at once, two within the hold time, the rest not. */
+	/* One at once, two within the hold time (the second after 1.8 s), the rest not. */
 	ck_assert_int_eq(core_fix_done(&fix, &x[4]), ERR_BUSY);
 	ck_assert(!x[2].is_done);
 	ck_assert_int_eq(x[4].a.decision.verdict, THROTTLE_REFUSE);
