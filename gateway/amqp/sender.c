@@ -2,9 +2,9 @@
  * into batches, appended, and settled when the append has come back. Credit
  * returns with the acknowledgement, not with receipt: it bounds what is under
  * way. Where a limit is near, appends wait for capacity before they come back,
- * and of the credit only as much is returned as keeps the sender just busy. A delivery of several frames is collected in a buffer of exactly
- * reserved size; one that finds no memory, or is too large, is read to its end
- * and rejected. */
+ * and of the credit only as much is returned as keeps the sender just busy. A
+ * delivery of several frames is collected in a buffer of exactly reserved size;
+ * one that finds no memory, or is too large, is read to its end and rejected. */
 
 #include <string.h>
 

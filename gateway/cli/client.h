@@ -67,7 +67,7 @@ uint32_t cli_link_credit(const struct cli_link *link);
 /* The serial number that the next send will get. */
 uint32_t cli_link_next_id(const struct cli_link *link);
 
-/* Is a delivery's outcome that the server is busy for now? *wait_ms gets for how long,
+/* Is a delivery's outcome that the server is busy? *wait_ms gets for how long,
  * as the text says, else what Event Hubs asks for. */
 bool cli_outcome_is_busy(const char *text, int64_t *wait_ms);
 
