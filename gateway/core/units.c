@@ -131,16 +131,25 @@ static void begin_quiet(struct core_units *u, int64_t now_ns)
 	u->quiet_need = 1;
 }
 
-/* Without memory the rules of before stay, and the next poll tries again. */
+/* The rules of before stay, and the next poll tries again. */
+static void not_in_force(const struct core_units *u, const struct catalog *cat, enum err e)
+{
+	log_limited(LOG_ERROR, "LIMITS-NOT-IN-FORCE", "units=%u limits=%u present=%zu error=%s",
+		    cat->units.units, cat->n_limits, u->n_rules, log_quote(err_text(e)));
+}
+
 static void put_in_force(struct core_units *u, const struct catalog *cat)
 {
 	size_t n = 0;
 	struct throttle_rule *rules = make_rules(cat, &n);
 	if (rules == NULL) {
+		not_in_force(u, cat, ERR_NOMEM);
 		return;
 	}
 	bool is_new = !same_rules(u->rules, u->n_rules, rules, n);
-	if (is_new && throttle_set_rules(u->core->throttle, rules, n) != ERR_OK) {
+	enum err e = is_new ? throttle_set_rules(u->core->throttle, rules, n) : ERR_OK;
+	if (e != ERR_OK) {
+		not_in_force(u, cat, e);
 		mem_free(rules);
 		return;
 	}
